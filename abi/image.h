@@ -123,9 +123,12 @@ struct husk_image_header {
     uint16_t format;       /* HUSK_IMAGE_FORMAT */
     uint16_t abi;          /* HUSK_ABI_VERSION */
     uint8_t wasm_sha256[32];
-    uint8_t content_sha256[32]; /* SHA-256 of the whole file with this field zero */
+    uint8_t content_sha256[32]; /* SHA-256 of the whole file with this field zero. Zero: none */
     uint32_t records_count;
     uint32_t record_bytes; /* of a row of the table of records */
+    /* base/content_hash.h: of the whole file with this field zero. Zero: there is content_sha256,
+     * which files of older versions have. */
+    uint8_t content_hash[16];
 };
 
 struct husk_image_module {

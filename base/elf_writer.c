@@ -6,11 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "content_hash.h"
 #include "error.h"
 #include "file.h"
-#include "sha256.h"
 
-#define HASH_PIECE_BYTES 16384u
 #define NOTE_HEAD_BYTES_MAX (sizeof(Elf64_Nhdr) + 24) /* a name of 16 bytes, padded */
 
 static uint64_t align_up(uint64_t offset, uint64_t alignment) {
@@ -197,22 +196,15 @@ int elf_writer_finish(struct elf_writer *writer, uint64_t entry_gva) {
     return status != 0 ? status : elf_writer_put(writer, 0, &header, sizeof header);
 }
 
-/* Read, not mapped: mapping would fill the holes of a memory file, and others may change a file on
- * disk. */
 int elf_writer_hash(struct elf_writer *writer, size_t descriptor_offset) {
-    struct sha256 hash;
-    uint8_t piece[HASH_PIECE_BYTES], digest[SHA256_BYTES];
-    sha256_init(&hash);
-    for (uint64_t at = 0; at < writer->end;) {
-        ssize_t got = pread(writer->fd, piece, sizeof piece, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return error_sys(writer->err, got < 0 ? errno : EIO, "cannot read an image back");
-        sha256_update(&hash, piece, (size_t)got);
-        at += (uint64_t)got;
-    }
-    sha256_final(&hash, digest);
-    return elf_writer_put(writer, writer->descriptor_offset + descriptor_offset, digest,
-                          sizeof digest);
+    const uint64_t at = writer->descriptor_offset + descriptor_offset;
+    uint8_t total[CONTENT_HASH_BYTES];
+    struct content_hash hash;
+    if (content_hash_read(writer->fd, writer->end, &hash) != 0)
+        return error_sys(writer->err, errno, "cannot read an image back");
+    const int rc = content_hash_total(&hash, writer->fd, at, total);
+    const int sys_errno = errno;
+    content_hash_done(&hash);
+    return rc != 0 ? error_sys(writer->err, sys_errno, "cannot read an image back")
+                   : elf_writer_put(writer, at, total, sizeof total);
 }

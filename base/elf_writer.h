@@ -57,8 +57,8 @@ void elf_writer_symbol(struct elf_writer *writer, const void *name, size_t name_
 /* Write symbols, section headers, program headers and the ELF header. Then the file is complete,
  * and writer->end is its size. HUSK_E_NOMEM, HUSK_E_SYS. */
 int elf_writer_finish(struct elf_writer *writer, uint64_t entry_gva);
-/* Hash the whole file as it is now (SHA-256), and write the hash at this offset of the note's
- * descriptor. HUSK_E_SYS. */
+/* Hash the whole file as it is now (content_hash.h), and write the hash at this offset of the
+ * note's descriptor. HUSK_E_SYS, HUSK_E_NOMEM. */
 int elf_writer_hash(struct elf_writer *writer, size_t descriptor_offset);
 
 #endif

@@ -47,5 +47,6 @@ int bench_limits(const struct bench *bench) {
     result |= limits_cold(bench);
     result |= limits_touch(bench);
     result |= limits_parked(bench);
+    result |= limits_open(bench);
     return result;
 }

@@ -94,13 +94,18 @@ enum input_kind { INPUT_WASM, INPUT_IMAGE };
 struct input {
     enum input_kind kind;
     const char *path;
-    uint8_t *bytes; /* the whole module or image; if fd >= 0, only the image's first bytes */
-    size_t count;   /* of the whole file */
-    int fd;         /* the file, if it is an image and a regular file; else -1 */
+    /* the whole module or image; only its first bytes if it is an image in a file, or a module in a
+     * file that was not read yet */
+    uint8_t *bytes;
+    size_t count; /* of the bytes; for an image, of the whole file */
+    int fd;       /* the file, if it is a regular one; else -1 */
 };
 /* Read a file ("-": standard input) and find its kind. The error says what is wrong and what to
  * do. */
 int input_load(const char *path, struct input *ret_input, struct husk_error *err);
+/* The same, but a module in a file is read only by the next function. */
+int input_peek(const char *path, struct input *ret_input, struct husk_error *err);
+int input_read_module(struct input *input, struct husk_error *err);
 void input_done(struct input *input);
 int input_open_image(const struct input *input, husk_engine *engine, bool is_verified,
                      husk_image **ret_image, struct husk_error *err);
@@ -165,6 +170,10 @@ enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAI
         "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                  \
     }
 int take_compile_option(const struct report *report, struct compile_request *request, int option);
+/* Open the image of a module without reading that, if the cache knows the file. Errors need no
+ * report: whoever compiles it then meets them again. */
+int cache_open(const struct input *input, const struct compile_request *request, bool is_verified,
+               husk_image **ret_image);
 /* Compile, with a progress line on a terminal. An unusable cache is a warning. */
 int compile_input(const struct report *report, const struct input *input,
                   struct compile_request *request, struct compile_result *ret_result,

@@ -222,35 +222,65 @@ static int compile_module(struct run *run, const struct input *input, struct hus
     return status;
 }
 
-/* *ret_code: the file is as it should be, and cannot be run in this way, which was said. */
-static int open_input(struct run *run, struct husk_error *err, int *ret_code) {
-    struct input *input = &run->input;
+/* What needs no engine, while that is being made. */
+static int open_image(struct run *run, struct husk_error *err) {
+    const uint64_t begin_ns = now_ns();
     int status = 0;
-    const bool is_linked = run->compile.links_count != 0;
-    if (input->kind == INPUT_IMAGE && is_linked)
+    if (run->input.kind == INPUT_IMAGE && run->compile.links_count != 0)
         status = cli_error(err, HUSK_E_INVAL, "is a husk image; --link links modules");
-    else if (input->kind == INPUT_IMAGE)
-        status = input_open_image(input, run->engine, !run->is_unverified, &run->image, err);
-    else if (is_linked) /* only then it is known what is missing */
-        status = compile_module(run, input, err);
-    if (status == 0)
-        status = check_externs(run, input, err, ret_code);
-    if (status == 0 && *ret_code == 0 && input->kind == INPUT_WASM && !is_linked)
-        status = compile_module(run, input, err);
-    input_done(input);
-    run->opened_ns = now_ns();
+    else if (run->input.kind == INPUT_IMAGE)
+        status = input_open_image(&run->input, NULL, !run->is_unverified, &run->image, err);
+    else if (cache_open(&run->input, &run->compile, !run->is_unverified, &run->image) == 0)
+        run->was_compiled = run->compiled.was_cached = true;
+    else
+        status = input_read_module(&run->input, err);
+    run->opening_ns = now_ns() - begin_ns;
     return status;
+}
+
+/* *ret_code: the file is as it should be, and cannot be run in this way, which was said. */
+static int compile_input_module(struct run *run, struct husk_error *err, int *ret_code) {
+    const uint64_t begin_ns = now_ns();
+    const bool is_linked = run->compile.links_count != 0;
+    int status = 0;
+    if (is_linked) /* only then it is known what is missing */
+        status = compile_module(run, &run->input, err);
+    if (status == 0)
+        status = check_externs(run, &run->input, err, ret_code);
+    if (status == 0 && *ret_code == 0 && run->image == NULL)
+        status = compile_module(run, &run->input, err);
+    run->opening_ns += now_ns() - begin_ns;
+    return status;
+}
+
+/* There is one run, and no restore. A program that starts uses much of its code and data; of a
+ * snapshot, a call may need little. */
+static void choose_large_pages(struct run *run) {
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
+    const bool are_faults_slow = husk_engine_host_info(run->engine, &info) == 0 &&
+                                 info.hypervisor == HUSK_HYPERVISOR_KVM_PVM;
+    run->sandbox_options.large_pages = are_faults_slow && !husk_image_is_snapshot(run->image)
+                                           ? HUSK_LARGE_PAGES_CONTENTS
+                                           : HUSK_LARGE_PAGES_ALWAYS;
 }
 
 /* Returns the exit code; anything but CLI_OK was reported. */
 static int make_sandbox(struct run *run) {
-    struct husk_error err = {.offset = HUSK_NO_OFFSET};
+    struct husk_error err = {.offset = HUSK_NO_OFFSET}, engine_err;
     int code = CLI_OK;
-    int status = make_imports(run, &err);
+    int status = open_image(run, &err);
+    if (engine_start_end(&run->engine_start, &run->engine, &engine_err) != 0 && status == 0)
+        return report_error(&run->report, NULL, &engine_err);
+    if (status == 0 && run->image != NULL)
+        status = husk_image_set_engine(run->image, run->engine, &err);
     if (status == 0)
-        status = open_input(run, &err, &code);
-    else
-        input_done(&run->input);
+        status = make_imports(run, &err);
+    if (status == 0)
+        status = compile_input_module(run, &err, &code);
+    input_done(&run->input);
+    run->opened_ns = now_ns();
+    if (status == 0 && code == 0)
+        choose_large_pages(run);
     if (status == 0 && code == 0)
         status =
             husk_sandbox_new(run->image, run->imports, &run->sandbox_options, &run->sandbox, &err);
@@ -422,12 +452,11 @@ static void print_stats(const struct run *run) {
     format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof memory);
     double ms = 1e6;
     fprintf(stderr, "husk: KVM %.3f ms, %s %.3f ms, sandbox %.3f ms, run %.3f ms\n",
-            (double)(run->ready_ns - run->started_ns) / ms,
+            (double)run->engine_start.ns / ms,
             !run->was_compiled         ? "open"
             : run->compiled.was_cached ? "load from the cache"
                                        : "compile",
-            (double)(run->opened_ns - run->ready_ns) / ms,
-            (double)(run->made_ns - run->opened_ns) / ms,
+            (double)run->opening_ns / ms, (double)(run->made_ns - run->opened_ns) / ms,
             run->called_ns != 0 ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
     fprintf(stderr, "husk: memory %s, code %" PRIu64 " bytes for %s\n", memory, info.text_bytes,
             info.target_cpu);
@@ -449,17 +478,12 @@ static int run_all(struct run *run) {
     options.log = print_log;
     options.log_user = &run->report;
     /* first: a wrong file is wrong without KVM, too */
-    int status = input_load(run->path, &run->input, &err);
+    int status = input_peek(run->path, &run->input, &err);
     if (status != 0)
         return report_error(&run->report, run->path, &err);
-    run->started_ns = now_ns();
-    status = husk_engine_new(&options, &run->engine, &err);
-    if (status != 0) {
-        input_done(&run->input);
-        return report_error(&run->report, NULL, &err);
-    }
-    run->ready_ns = now_ns();
+    engine_start_begin(&run->engine_start, &options);
     code = make_sandbox(run);
+    input_done(&run->input);
     if (code == 0)
         code = run->is_snapshot && run->invoke == NULL ? initialize_and_save(run) : call(run);
     if (run->has_stats && run->sandbox != NULL)
@@ -477,7 +501,6 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
                       .compile = {.options = HUSK_COMPILE_OPTIONS_INIT},
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .limits = HUSK_LIMITS_INIT};
-    run.sandbox_options.large_pages = HUSK_LARGE_PAGES_ALWAYS; /* one run, and no restore */
     int code = run_take_arguments(&run, argc, argv);
     if (code == 0 && run.path != NULL)
         code = run_all(&run);

@@ -101,8 +101,7 @@ static int input_classify(struct input *input, struct husk_error *err) {
     return foreign_error(input, err);
 }
 
-/* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not
- * read. */
+/* The first bytes say what it is; the rest is read if it is needed. */
 static int input_read(int fd, struct input *input, struct husk_error *err) {
     struct stat st;
     size_t capacity = 0;
@@ -115,9 +114,13 @@ static int input_read(int fd, struct input *input, struct husk_error *err) {
         status = input_classify(input, err);
     if (status != 0)
         return status;
-    if (input->kind == INPUT_IMAGE && S_ISREG(st.st_mode)) {
-        input->fd = dup(fd);
-        input->count = (size_t)st.st_size;
+    /* a module that standard input has had at another place than the start is read from there */
+    const bool is_file = S_ISREG(st.st_mode) && (input->kind == INPUT_IMAGE ||
+                                                 lseek(fd, 0, SEEK_CUR) == (off_t)input->count);
+    if (is_file) {
+        input->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (input->kind == INPUT_IMAGE)
+            input->count = (size_t)st.st_size;
         return input->fd < 0 ? error_errno(err, "cannot duplicate a descriptor") : 0;
     }
     status = read_up_to(fd, INPUT_MAX_BYTES + 1, input, &capacity, err);
@@ -126,7 +129,40 @@ static int input_read(int fd, struct input *input, struct husk_error *err) {
     return status;
 }
 
+int input_read_module(struct input *input, struct husk_error *err) {
+    struct stat st;
+    size_t capacity = input->count, bytes = 0;
+    if (input->kind == INPUT_IMAGE || input->fd < 0)
+        return 0;
+    if (fstat(input->fd, &st) == 0 && st.st_size > 0 && (uint64_t)st.st_size <= INPUT_MAX_BYTES)
+        bytes = (size_t)st.st_size + 1; /* one more, to see the end */
+    if (bytes > capacity) {             /* all at once: growing it would copy it several times */
+        uint8_t *grown = realloc(input->bytes, bytes);
+        if (grown == NULL)
+            return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", bytes);
+        input->bytes = grown;
+        capacity = bytes;
+    }
+    int status = read_up_to(input->fd, INPUT_MAX_BYTES + 1, input, &capacity, err);
+    if (status == 0 && input->count > INPUT_MAX_BYTES)
+        return cli_error(err, HUSK_E_INVAL, "is larger than 1 GiB");
+    return status;
+}
+
 int input_load(const char *path, struct input *ret_input, struct husk_error *err) {
+    struct input input;
+    int status = input_peek(path, &input, err);
+    if (status != 0)
+        return status;
+    status = input_read_module(&input, err);
+    if (status != 0)
+        input_done(&input);
+    else
+        *ret_input = input;
+    return status;
+}
+
+int input_peek(const char *path, struct input *ret_input, struct husk_error *err) {
     struct input input = {.path = path, .fd = -1};
     int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

@@ -5,7 +5,28 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
+#include <pthread.h>
+
 #include "cli.h"
+
+/* An engine that is being made. */
+struct engine_start {
+    struct husk_engine_options options;
+    pthread_t thread;
+    bool has_thread;
+    uint64_t begin_ns, ns; /* ns: what it took */
+    /* the result, once the thread has ended */
+    husk_engine *engine;
+    int status;
+    struct husk_error err;
+};
+
+/* engine_start.c. What `options` refers to must live until the end. */
+void engine_start_begin(struct engine_start *engine_start,
+                        const struct husk_engine_options *options);
+/* Wait for it. Must be called once. */
+int engine_start_end(struct engine_start *engine_start, husk_engine **ret_engine,
+                     struct husk_error *err);
 
 struct listeners {
     const char **texts; /* as given */
@@ -50,11 +71,13 @@ struct run {
     struct input input;
     struct externs externs;  /* of the module or image */
     struct husk_value *args; /* for --invoke */
+    struct engine_start engine_start;
     husk_engine *engine;
     husk_imports *imports;
     husk_image *image;
     husk_sandbox *sandbox;
-    uint64_t started_ns, ready_ns, opened_ns, made_ns, called_ns;
+    uint64_t opening_ns; /* what opening or compiling took */
+    uint64_t opened_ns, made_ns, called_ns;
 };
 
 /* run_options.c: reads the command line. CLI_OK with run->path NULL: the user asked for help, which

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -88,7 +89,35 @@ static void progress_end(const struct progress *progress) {
         fputs("\r\033[K", stderr);
 }
 
-/* Alone or linked; dir NULL: without a cache. */
+/* The cache folder is this user's, and so is the file, and Husk itself never changes it, only
+ * replaces it. If nobody else may write to it, it can be mapped. */
+static bool is_own_file(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+int cache_open(const struct input *input, const struct compile_request *request, bool is_verified,
+               husk_image **ret_image) {
+    struct husk_open_options open_options = HUSK_OPEN_OPTIONS_INIT;
+    struct husk_compile_options options = request->options;
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
+    struct husk_error err;
+    char dir[4096];
+    if (input->kind != INPUT_WASM || input->fd < 0 || request->links_count != 0 ||
+        request->is_uncached || !cache_dir(dir, sizeof dir))
+        return HUSK_E_NOT_FOUND;
+    options.cache_dir = dir;
+    int status = husk_cache_find(input->fd, &options, &compiled, &err);
+    if (status != 0)
+        return status;
+    open_options.skips_hash = !is_verified;
+    open_options.uses_file = is_own_file(compiled.fd);
+    status = husk_image_open_fd(NULL, compiled.fd, &open_options, ret_image, &err);
+    close(compiled.fd);
+    return status;
+}
+
+/* Alone, in a file or in memory; or linked. dir NULL: without a cache. */
 static int compile_any(const struct input *input, const struct compile_request *request,
                        const char *dir, struct husk_compiled *ret_compiled,
                        struct husk_error *err) {
@@ -96,10 +125,12 @@ static int compile_any(const struct input *input, const struct compile_request *
     struct husk_module *modules = NULL;
     const size_t count = request->links_count + 1;
     options.cache_dir = dir;
+    if (request->links_count == 0 && dir != NULL)
+        return input->fd >= 0
+                   ? husk_compile_cached_fd(input->fd, &options, ret_compiled, err)
+                   : husk_compile_cached(input->bytes, input->count, &options, ret_compiled, err);
     if (request->links_count == 0)
-        return dir != NULL
-                   ? husk_compile_cached(input->bytes, input->count, &options, ret_compiled, err)
-                   : husk_compile(input->bytes, input->count, &options, &ret_compiled->fd, err);
+        return husk_compile(input->bytes, input->count, &options, &ret_compiled->fd, err);
     int status = links_load(request, input, &modules, err);
     if (status == 0 && dir != NULL)
         status = husk_compile_linked_cached(modules, count, &options, ret_compiled, err);

@@ -53,7 +53,7 @@ foreach(section 1 3)
   install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
 # As they lie in the source tree, so that their links to each other and to the examples hold.
-install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 file(GLOB husk_documents CONFIGURE_DEPENDS docs/*.md docs/*.svg)
 install(FILES ${husk_documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 file(GLOB husk_examples CONFIGURE_DEPENDS examples/*.[ch] examples/Makefile)

@@ -144,6 +144,20 @@ HUSK_API int husk_compile_cached(const void *wasm, size_t count,
                                  const struct husk_compile_options *options,
                                  struct husk_compiled *ret_compiled, struct husk_error *err);
 
+/* The same for a file, from its start, whatever its position, which may move. The cache then notes
+ * which file it was: device, inode, size, times. So husk_cache_find() finds the image without
+ * reading the file, as long as it is the same. Files that were changed in the last seconds, and
+ * those of network file systems, are not noted. */
+HUSK_API int husk_compile_cached_fd(int fd, const struct husk_compile_options *options,
+                                    struct husk_compiled *ret_compiled, struct husk_error *err);
+/* Find the image of a file that husk_compile_cached_fd() has noted, with the same options.
+ * HUSK_E_NOT_FOUND: compile it. The image has not been checked: open it with its hash compared
+ * (husk_open_options), and compile if that fails, which makes it anew. As for make and git, a file
+ * is the same if its times are; a program that writes to it through a shared mapping may change it
+ * without changing these. */
+HUSK_API int husk_cache_find(int fd, const struct husk_compile_options *options,
+                             struct husk_compiled *ret_compiled, struct husk_error *err);
+
 /* ---- Several modules in one image ---- */
 
 /* An import of a module that an export of another instance satisfies. All names are

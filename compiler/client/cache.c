@@ -21,6 +21,7 @@
 #include "layout.h"
 #include "sha256.h"
 #include "options.h"
+#include "seen.h"
 
 #define KEY_FORMAT 2 /* of what goes into the key */
 
@@ -91,6 +92,23 @@ static int make_folders(const char *path, struct husk_error *err) {
     return 0;
 }
 
+/* Where the image of a module is, or would be. *ret_path is malloc()ed. */
+static int entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
+                      const struct husk_compile_options *full, char **ret_path,
+                      struct husk_error *err) {
+    char key[2 * SHA256_BYTES + 1];
+    int status = cache_key(job, wasm_sha256, full, key, err);
+    if (status != 0)
+        return status;
+    size_t room = strlen(full->cache_dir) + sizeof key + 16;
+    char *path = malloc(room);
+    if (path == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
+    snprintf(path, room, "%s/%s.husk", full->cache_dir, key);
+    *ret_path = path;
+    return 0;
+}
+
 /* The entry, checked; -1 if there is none or it is damaged. */
 static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]) {
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -121,20 +139,14 @@ static void store_entry(const char *folder, const char *path, int fd, uint64_t b
 }
 
 /* Found, or compiled and stored. */
-static int cached_or_made(const struct worker_job *job, const struct husk_compile_options *full,
+static int cached_or_made(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
+                          const struct husk_compile_options *full,
                           struct husk_compiled *ret_compiled, struct husk_error *err) {
-    uint8_t wasm_sha256[SHA256_BYTES];
-    char key[2 * SHA256_BYTES + 1];
     uint64_t bytes = 0;
-    sha256_bytes(job->bytes, job->count, wasm_sha256);
-    int status = cache_key(job, wasm_sha256, full, key, err);
+    auto_free char *path = NULL;
+    int status = entry_path(job, wasm_sha256, full, &path, err);
     if (status != 0)
         return status;
-    size_t room = strlen(full->cache_dir) + sizeof key + 16;
-    auto_free char *path = malloc(room);
-    if (path == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
-    snprintf(path, room, "%s/%s.husk", full->cache_dir, key);
     auto_fd fd = open_entry(path, wasm_sha256);
     ret_compiled->was_cached = fd >= 0;
     if (fd < 0) {
@@ -147,22 +159,37 @@ static int cached_or_made(const struct worker_job *job, const struct husk_compil
     return 0;
 }
 
-static int compile_cached(const struct worker_job *job, const struct husk_compile_options *options,
+/* With a cache folder. */
+static int cache_options(const struct husk_compile_options *options,
+                         struct husk_compile_options *ret_full,
+                         const struct husk_compiled *ret_compiled, struct husk_error *err) {
+    int status = output_check("husk_compiled", ret_compiled, err);
+    if (status == 0)
+        status = client_options(options, ret_full, err);
+    if (status == 0 && (ret_full->cache_dir == NULL || ret_full->cache_dir[0] == '\0'))
+        return error_set(err, HUSK_E_INVAL,
+                         "no cache folder is given (husk_compile_options.cache_dir)");
+    return status;
+}
+
+/* fd: the file that has the bytes, which was looked at before they were read; -1: none. */
+static int compile_cached(const struct worker_job *job, int fd, const struct stat *before,
+                          const struct husk_compile_options *options,
                           struct husk_compiled *ret_compiled, struct husk_error *err) {
     struct husk_compile_options full;
     struct husk_compiled compiled = {.warning = {.offset = HUSK_NO_OFFSET}};
-    int status = output_check("husk_compiled", ret_compiled, err);
-    if (status == 0)
-        status = client_options(options, &full, err);
+    uint8_t wasm_sha256[SHA256_BYTES];
+    int status = cache_options(options, &full, ret_compiled, err);
     if (status != 0)
         return status;
-    if (full.cache_dir == NULL || full.cache_dir[0] == '\0')
-        return error_set(err, HUSK_E_INVAL,
-                         "no cache folder is given (husk_compile_options.cache_dir)");
-    status = cached_or_made(job, &full, &compiled, err);
-    if (status == 0)
-        output_fill(ret_compiled, &compiled, sizeof compiled);
-    return status;
+    sha256_bytes(job->bytes, job->count, wasm_sha256);
+    status = cached_or_made(job, wasm_sha256, &full, &compiled, err);
+    if (status != 0)
+        return status;
+    if (fd >= 0)
+        seen_note(full.cache_dir, fd, before, wasm_sha256);
+    output_fill(ret_compiled, &compiled, sizeof compiled);
+    return 0;
 }
 
 int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
@@ -170,7 +197,7 @@ int husk_compile_cached(const void *wasm, size_t count, const struct husk_compil
     const struct worker_job job = {.bytes = wasm, .count = count};
     if (wasm == NULL || ret_compiled == NULL)
         return error_set(err, HUSK_E_INVAL, "no module, or no place for the result");
-    return compile_cached(&job, options, ret_compiled, err);
+    return compile_cached(&job, -1, NULL, options, ret_compiled, err);
 }
 
 int husk_compile_linked_cached(const struct husk_module *modules, size_t count,
@@ -181,7 +208,51 @@ int husk_compile_linked_cached(const struct husk_module *modules, size_t count,
         return error_set(err, HUSK_E_INVAL, "no place for the result");
     int status = link_job_make(modules, count, &job, err);
     if (status == 0)
-        status = compile_cached(&job, options, ret_compiled, err);
+        status = compile_cached(&job, -1, NULL, options, ret_compiled, err);
     worker_job_done(&job);
     return status;
+}
+
+#define MODULE_BYTES_MAX (1ull << 30) /* no engine takes larger modules */
+
+int husk_compile_cached_fd(int fd, const struct husk_compile_options *options,
+                           struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct worker_job job = {0};
+    struct stat before;
+    auto_free uint8_t *bytes = NULL;
+    if (ret_compiled == NULL)
+        return error_set(err, HUSK_E_INVAL, "no place for the result");
+    const bool is_at_start = lseek(fd, 0, SEEK_SET) == 0; /* a pipe is where it is */
+    const bool is_noted = is_at_start && seen_begin(fd, &before);
+    int status = file_read_fd(fd, "the module", MODULE_BYTES_MAX, &bytes, &job.count, err);
+    if (status != 0)
+        return status;
+    job.bytes = bytes;
+    return compile_cached(&job, is_noted ? fd : -1, &before, options, ret_compiled, err);
+}
+
+int husk_cache_find(int fd, const struct husk_compile_options *options,
+                    struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct husk_compile_options full;
+    struct husk_compiled compiled = {.was_cached = true, .warning = {.offset = HUSK_NO_OFFSET}};
+    struct husk_image_header header;
+    uint8_t wasm_sha256[SHA256_BYTES];
+    auto_free char *path = NULL;
+    uint64_t offset;
+    if (ret_compiled == NULL)
+        return error_set(err, HUSK_E_INVAL, "no place for the result");
+    int status = cache_options(options, &full, ret_compiled, err);
+    if (status != 0)
+        return status;
+    if (!seen_find(full.cache_dir, fd, wasm_sha256))
+        return error_set(err, HUSK_E_NOT_FOUND, "the cache does not know the file");
+    status = entry_path(&(struct worker_job){0}, wasm_sha256, &full, &path, err);
+    if (status != 0)
+        return status;
+    auto_fd entry = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (entry < 0 || !image_is_of(entry, wasm_sha256, &header, &offset))
+        return error_set(err, HUSK_E_NOT_FOUND, "the cache has no image of the file");
+    compiled.fd = take_fd(&entry);
+    output_fill(ret_compiled, &compiled, sizeof compiled);
+    return 0;
 }

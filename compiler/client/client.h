@@ -68,8 +68,12 @@ int worker_result_error(const struct worker_message *result,
 uint64_t worker_image_limit(const struct husk_compile_options *options);
 
 /* image_verify.c: is this file a complete image of this module, in this library's format? Reads the
- * whole file (content hash). */
+ * whole file (content hash). Its offset is 0 afterwards if it is. */
 bool image_verify(int fd, const uint8_t wasm_sha256[32]);
+/* By its header alone. ret_offset: where that is in the file. */
+struct husk_image_header;
+bool image_is_of(int fd, const uint8_t wasm_sha256[32], struct husk_image_header *ret_header,
+                 uint64_t *ret_offset);
 
 /* cpu_identity.c: a short name of this machine's CPU, which determines the code for "native". Made
  * without LLVM. */

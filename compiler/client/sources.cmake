@@ -4,6 +4,7 @@ set(sources
     client.c
     cpu_identity.c
     image_verify.c
+    seen.c
     link_job.c
     wasm_describe.c
     wasm_print_api.c

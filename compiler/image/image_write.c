@@ -255,7 +255,7 @@ static int write_all(struct image_file *file) {
         status = elf_writer_finish(&file->elf, linked->entry_gva);
     return status != 0
                ? status
-               : elf_writer_hash(&file->elf, offsetof(struct husk_image_header, content_sha256));
+               : elf_writer_hash(&file->elf, offsetof(struct husk_image_header, content_hash));
 }
 
 int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,

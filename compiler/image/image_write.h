@@ -26,7 +26,7 @@ int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,
 
 /* ---- parts, for image_write.c ---- */
 
-/* Make the note's descriptor. content_sha256 is zero. */
+/* Make the note's descriptor. content_hash is zero. */
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
 
 /* Append the rows of HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the DWARF of an instance's

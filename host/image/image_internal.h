@@ -1,6 +1,7 @@
 /*
  * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable.
  * image_read.c finds and checks the ELF segments, and image_records.c the note's records.
+ * image_hash.c compares the hash.
  * image_check.c checks every row, image_files.c the private layer. image_names.c copies names.
  * image_open.c calls them in turn and frees images. image.c is the public API.
  *
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "content_hash.h"
 #include "exception.h"
 #include "guest_block.h"
 #include "husk.h"
@@ -32,12 +34,14 @@ struct image_segment {
 };
 
 /* The bytes of a file, which images share. They cannot change: fd is a memfd that is sealed against
- * writing and shrinking. */
+ * writing and shrinking, or the embedder vouches for it (husk_open_options.uses_file). */
 struct image_file {
     atomic_uint refs;
     int fd;
     const uint8_t *bytes; /* all of it, read-only */
     uint64_t count;
+    struct content_hash hash; /* as it was copied; none: it was not hashed then */
+    bool has_no_holes;        /* known when it was copied; false: maybe */
 };
 
 /* A function and the funcref that refers to it. */
@@ -208,8 +212,10 @@ struct husk_image {
 #define IMAGE_IS_NEWER ". The image is of a newer husk: " IMAGE_OTHER_HUSK
 #define IMAGE_IS_OLDER ". The image is of an older husk: " IMAGE_OTHER_HUSK
 
-/* image_file.c. Make a sealed copy of the file, or use the file itself if it is sealed already. */
-int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err);
+/* image_file.c. Make a sealed copy of the file, and hash it at once if it is to be hashed. Or use
+ * the file itself, if it is sealed already or the options say that it does not change. */
+int image_file_open(int fd, const struct husk_open_options *options, struct image_file **ret_file,
+                    struct husk_error *err);
 int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
                           struct husk_error *err);
 /* Make an empty anonymous file, which the caller fills. Then seal and map it (takes over fd on
@@ -228,6 +234,9 @@ uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uin
 int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err);
 int image_check_hash_cost(const struct image_code *code, struct husk_error *err);
+/* image_hash.c. HUSK_E_BAD_IMAGE: the contents are not those that were hashed. HUSK_E_SYS,
+ * HUSK_E_NOMEM. */
+int image_check_hash(const struct image_code *code, struct husk_error *err);
 /* The bytes of zeros in the data region beyond those that the image's contents explain. They count
  * as linear memory (sizing_make.c). */
 uint64_t image_data_excess(const struct image_code *code);

@@ -19,7 +19,6 @@
 #include "options.h"
 #include "image_records.h"
 #include "pages.h"
-#include "sha256.h"
 
 static struct image_code *code_ref(struct image_code *code) {
     atomic_fetch_add_explicit(&code->refs, 1, memory_order_relaxed);
@@ -113,7 +112,8 @@ static int map_readonly(struct image_code *code, struct husk_error *err) {
     return status;
 }
 
-static int check_cpu(const husk_image *image, struct husk_error *err) {
+/* engine NULL: nothing will be run. */
+static int check_cpu(const husk_image *image, const husk_engine *engine, struct husk_error *err) {
     const struct image_code *code = image->code;
     static const struct {
         const char *name;
@@ -124,8 +124,8 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
 #undef HUSK_CPU_FEATURE
     };
     uint64_t known = 0, missing = 0;
-    if (image->engine != NULL) /* without an engine nothing will be run */
-        missing = code->module.cpu_features & ~image->engine->host_info.cpu_features;
+    if (engine != NULL)
+        missing = code->module.cpu_features & ~engine->host_info.cpu_features;
     char list[200] = "";
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
         known |= features[i].bit;
@@ -144,45 +144,6 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
                          "this CPU lacks %s, which the image was compiled for; compile the module "
                          "here, or with --cpu x86-64-v2%s",
                          list, image->is_snapshot ? ", and take the snapshot again" : "");
-    return 0;
-}
-
-static void hash_zeros(struct sha256 *hash, uint64_t count) {
-    static const uint8_t zeros[65536];
-    for (uint64_t part; count > 0; count -= part) {
-        part = count < sizeof zeros ? count : sizeof zeros;
-        sha256_update(hash, zeros, part);
-    }
-}
-
-/* [from, to) of the file. A hole is not read: it would become memory. */
-static void hash_range(struct sha256 *hash, const struct image_file *file, uint64_t from,
-                       uint64_t to) {
-    uint64_t data, data_end;
-    for (; image_file_next_data(file, from, to, &data, &data_end); from = data_end) {
-        hash_zeros(hash, data - from);
-        sha256_update(hash, file->bytes + data, data_end - data);
-    }
-    hash_zeros(hash, to - from);
-}
-
-/* SHA-256 of the file with the hash's own field zero. */
-static int check_content(const struct image_code *code, struct husk_error *err) {
-    const uint64_t at = code->note_offset + offsetof(struct husk_image_header, content_sha256);
-    uint8_t digest[SHA256_BYTES];
-    struct sha256 hash;
-    int status = image_check_hash_cost(code, err);
-    if (status != 0)
-        return status;
-    sha256_init(&hash);
-    hash_range(&hash, code->file, 0, at);
-    hash_zeros(&hash, sizeof digest);
-    hash_range(&hash, code->file, at + sizeof digest, code->file->count);
-    sha256_final(&hash, digest);
-    if (memcmp(digest, code->header.content_sha256, sizeof digest) != 0)
-        return error_set(
-            err, HUSK_E_BAD_IMAGE,
-            "the image's contents do not match its hash: the file was damaged or changed");
     return 0;
 }
 
@@ -231,7 +192,7 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
     struct image_code *code = image->code;
     int status = image_read(code, err);
     if (status == 0 && verify) /* first: what damage there is, is called that */
-        status = check_content(code, err);
+        status = image_check_hash(code, err);
     if (status == 0)
         status = image_records_read(code, err);
     if (status == 0)
@@ -241,7 +202,7 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
     if (status == 0) /* also without a hash: the layer's functions believe what was checked */
         status = image_check_files(image, err);
     if (status == 0)
-        status = check_cpu(image, err);
+        status = check_cpu(image, image->engine, err);
     if (status == 0)
         status = image_names_make(code, err);
     if (status == 0)
@@ -280,7 +241,7 @@ int husk_image_open_fd(husk_engine *engine, int fd, const struct husk_open_optio
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
     int status = open_options_read(options, &copy, err);
     if (status == 0)
-        status = image_file_open(fd, &file, err);
+        status = image_file_open(fd, &copy, &file, err);
     return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
 }
 
@@ -307,6 +268,17 @@ int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
     if (status == 0)
         status = image_file_from_bytes(buffer.bytes, buffer.count, &file, err);
     return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
+}
+
+int husk_image_set_engine(husk_image *image, husk_engine *engine, struct husk_error *err) {
+    if (image == NULL || engine == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_set_engine: a NULL argument");
+    if (image->engine != NULL)
+        return error_set(err, HUSK_E_INVAL, "the image has an engine already");
+    int status = check_cpu(image, engine, err);
+    if (status == 0)
+        image->engine = engine_ref(engine);
+    return status;
 }
 
 husk_image *husk_image_ref(husk_image *image) {

@@ -326,7 +326,7 @@ static int put_all(struct saver *saver, const struct buf *loads, const struct bu
     status = elf_writer_finish(&saver->elf, saver->image->code->module.entry_gva);
     return status != 0
                ? status
-               : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_sha256));
+               : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_hash));
 }
 
 /* What a snapshot's file is made of. */

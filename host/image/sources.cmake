@@ -6,6 +6,7 @@ set(sources
     image_file.c
     image_files.c
     image_funcs.c
+    image_hash.c
     image_layers.c
     image_names.c
     image_open.c

@@ -41,7 +41,7 @@ static int options_take(const struct husk_sandbox_options *options,
     if (copy.host_call_depth_max > LIMIT_HOST_CALL_DEPTH_MAX)
         return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u",
                          copy.host_call_depth_max, LIMIT_HOST_CALL_DEPTH_MAX);
-    if (copy.large_pages > HUSK_LARGE_PAGES_NEVER)
+    if (copy.large_pages > HUSK_LARGE_PAGES_CONTENTS)
         return error_set(err, HUSK_E_INVAL, "large_pages is %u, which is none of its values",
                          copy.large_pages);
     if (copy.label != NULL && copy.label[0] == '\0')

@@ -38,7 +38,7 @@
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
  *                                     has_failed_vm, next_idle,
  *                                     user, labelled; link's definitions; the limits in sizes;
- *                                     overlays are contents, and their mappings go
+ *                                     overlays are contents, and their mappings go; code
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
@@ -58,7 +58,7 @@ _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 232 && sizeof(struct arena_memory) == 32,
+_Static_assert(sizeof(struct arena) == 240 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
 
 /* ---- which pages ---- */

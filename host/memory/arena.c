@@ -289,6 +289,8 @@ int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_l
 void arena_done(struct arena *arena) {
     if (arena->base != NULL)
         munmap(arena->base, arena->base_bytes);
+    if (arena->code != NULL)
+        munmap(arena->code, arena->code_bytes);
     free(arena->memories);
     free(arena->overlays);
     *arena = (struct arena){0};

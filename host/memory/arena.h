@@ -53,6 +53,9 @@ struct arena {
     struct arena_memory files; /* bytes = covered_bytes; reserve_bytes 0: there is none */
     struct arena_overlay *overlays;
     uint32_t overlays_count;
+    /* a copy of the image's read-only part, in large pages (large_copy.h); NULL: the image's own */
+    uint8_t *code;
+    uint64_t code_bytes;
 };
 
 struct arena_sizes {

@@ -70,7 +70,8 @@ void large_begin(struct machine *machine) {
     const uint32_t wish = machine->limits.large_pages;
     if (machine->hotset.is_asking || wish == HUSK_LARGE_PAGES_NEVER || !has_large(&machine->arena))
         return;
-    if (wish == HUSK_LARGE_PAGES_ALWAYS || is_expected_to_pay(machine->mapped))
+    if (wish == HUSK_LARGE_PAGES_ALWAYS || wish == HUSK_LARGE_PAGES_CONTENTS ||
+        is_expected_to_pay(machine->mapped))
         ask_all_zeros(machine);
 }
 

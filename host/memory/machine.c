@@ -10,6 +10,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
+#include "large_copy.h"
 #include "machine_space.h"
 #include "pages.h"
 #include "thread_faults.h"
@@ -50,6 +51,8 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
     if (status != 0)
         return status;
     status = arena_init(&set.arena, image, &arena_sizes, err);
+    if (status == 0 && machine->limits.large_pages == HUSK_LARGE_PAGES_CONTENTS)
+        status = large_copy(&set.arena, image, err);
     if (status == 0)
         status = machine_tables_new(template, &set.arena, &set.tables, err);
     sys_template_unref(template);

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
+#include "large_copy.h"
 #include "pages.h"
 
 /* Memory slots of a machine's VM. */
@@ -60,13 +61,20 @@ static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
     return count;
 }
 
+/* The sandbox has a copy of its own, which lies apart as it has large pages. */
+static bool has_own_code(const struct machine *machine, const husk_image *image) {
+    return machine->limits.large_pages == HUSK_LARGE_PAGES_CONTENTS &&
+           large_copy_takes_code(image->code);
+}
+
 static struct space_layout layout_with(const struct machine *machine, const husk_image *image,
                                        const struct sizing *sizes, uint64_t sys_bytes) {
     const struct space_parts parts = {.sys_bytes = sys_bytes,
                                       .stack_bytes = machine->limits.stack_bytes,
                                       .data_bytes = sizes->data_bytes,
                                       .ro_bytes = image->code->ro_bytes,
-                                      .is_ro_apart = !image->code->is_ro_one_mapping};
+                                      .is_ro_apart = !image->code->is_ro_one_mapping ||
+                                                     has_own_code(machine, image)};
     return space_layout_of(&parts);
 }
 
@@ -92,7 +100,7 @@ static int template_make(const struct machine *machine, const husk_image *image,
 
 static bool has_default_sizes(const struct machine *machine, const husk_image *image,
                               const struct sizing *sizes) {
-    if (machine->limits.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
+    if (machine->limits.stack_bytes != HUSK_STACK_DEFAULT_BYTES || has_own_code(machine, image))
         return false;
     for (uint32_t i = 0; i < image->code->memories_count; i++)
         if (sizes->memory_bytes[i] != image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE)
@@ -168,8 +176,10 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
 
 static int give_readonly(const struct machine *machine, struct vm *vm, struct husk_error *err) {
     const struct image_code *code = machine->mapped->code;
-    return machine->engine->vm_ops->set_slot(vm, SLOT_READONLY, gpa(HUSK_TEXT_GVA), code->ro_hva,
-                                             code->ro_bytes, VM_SLOT_READONLY, err);
+    const bool is_copied = machine->arena.code != NULL;
+    return machine->engine->vm_ops->set_slot(
+        vm, SLOT_READONLY, gpa(HUSK_TEXT_GVA), is_copied ? machine->arena.code : code->ro_hva,
+        is_copied ? machine->arena.code_bytes : code->ro_bytes, VM_SLOT_READONLY, err);
 }
 
 static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot, uint64_t gpa_value,

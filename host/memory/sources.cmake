@@ -3,6 +3,7 @@ set(sources
     arena.c
     hotset.c
     large.c
+    large_copy.c
     machine.c
     machine_space.c
     page_copy_x86_64.c

@@ -97,6 +97,7 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 /* Instructions of the entry page, in addition to the bits of abi/cpu_features.def. */
 #define PROBE_XRSTOR (1ull << 62)
 #define PROBE_WRPKRU (1ull << 63)
+#define PROBE_NOTHING (1ull << 61) /* an instruction that no CPU has, for tests */
 /* The PROBE_… instructions that the CPU has and a guest may have. It is uncertain on kvm-pvm, where
  * CR4 and XCR0 are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
@@ -104,6 +105,9 @@ uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 /* vm_kvm_selftest_x86_64.c. Finds features that work in a guest although KVM does not list them
  * (cpu_features), and the variant of the entry page. */
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err);
+/* Which of the candidates work. At first all are tried together, unless is_one_by_one is set. */
+int kvm_x86_try_features(struct vm_backend *backend, uint64_t candidates, bool is_one_by_one,
+                         uint64_t *ret_works, struct husk_error *err);
 
 /* Typed ioctls: a wrong struct does not compile. They return 0 or a value, or -1 with errno. */
 static inline int kvm_do_create_vm(const struct vm_backend *backend) {

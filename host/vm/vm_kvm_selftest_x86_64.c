@@ -2,7 +2,7 @@
  * host/vm/vm_kvm_selftest_x86_64.c: finds the CPU features that really work in the guest. If KVM's
  * list of supported CPUID bits agrees with the host CPU, there is nothing to find. kvm-pvm, which
  * runs ring 3 directly on the CPU, lists almost no features. There this file makes a VM and tries
- * one instruction of each feature, one behind the other. Vector state must also survive an exit.
+ * one instruction of each feature. Vector state must also survive an exit.
  */
 #include <errno.h>
 #include <string.h>
@@ -58,6 +58,7 @@ SAMPLE(AVX512VPOPCNTDQ, "vpopcntd %zmm0, %zmm0");
 
 /* Nothing is asked for, so nothing changes: the instruction exists or does not. */
 SAMPLE(XRSTOR, "xor %eax, %eax\n xor %edx, %edx\n movq %rax, 512(%rsp)\n xrstor (%rsp)");
+SAMPLE(NOTHING, "ud2");
 SAMPLE(WRPKRU, "xor %eax, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n wrpkru");
 
 static const struct {
@@ -70,11 +71,11 @@ static const struct {
 #undef HUSK_CPU_FEATURE
     {PROBE_XRSTOR, husk_sample_XRSTOR, husk_sample_XRSTOR_end},
     {PROBE_WRPKRU, husk_sample_WRPKRU, husk_sample_WRPKRU_end},
+    {PROBE_NOTHING, husk_sample_NOTHING, husk_sample_NOTHING_end},
 };
 
 #define SAMPLES (sizeof samples / sizeof samples[0])
-/* The last instruction of each: out %eax, $0x10. */
-static const uint8_t sample_end[] = {0xe7, 0x10};
+#define SAMPLE_OUT_BYTES 2 /* of the instruction that ends a sample: OUT imm8, EAX */
 
 struct selftest {
     uint8_t *memory; /* code page, data page */
@@ -134,96 +135,84 @@ static void clear_vectors(void) {
                                "xmm15");
 }
 
-/* The samples that are asked for, one behind the other; only the last one ends the run. So those
- * that work take one run together, and each that does not takes one more. */
-struct chain {
-    uint64_t wanted;
-    uint32_t starts[SAMPLES + 1]; /* in the code page; equal to the next: the sample is not there */
-};
-
-static void chain_write(struct chain *chain, uint64_t wanted, uint8_t *page) {
-    uint32_t at = 0;
-    chain->wanted = wanted;
-    for (size_t i = 0; i < SAMPLES; i++) {
-        chain->starts[i] = at;
-        if ((wanted & samples[i].bit) == 0)
-            continue;
-        const size_t bytes = (size_t)(samples[i].end - samples[i].code) - sizeof sample_end;
-        memcpy(page + at, samples[i].code, bytes);
-        at += (uint32_t)bytes;
-    }
-    chain->starts[SAMPLES] = at;
-    memcpy(page + at, sample_end, sizeof sample_end);
-}
-
-static uint64_t chain_bits(const struct chain *chain, size_t from, size_t end) {
-    uint64_t bits = 0;
-    for (size_t i = from; i < end; i++)
-        bits |= chain->wanted & samples[i].bit;
-    return bits;
-}
-
-/* The sample in which the guest stopped; `from` is where it began. */
-static size_t chain_stopped(const struct chain *chain, size_t from, uint64_t pc) {
-    for (size_t i = from; i < SAMPLES; i++)
-        if (pc >= TEST_CODE_GVA + chain->starts[i] && pc < TEST_CODE_GVA + chain->starts[i + 1])
-            return i;
-    return from;
-}
-
-static int chain_run(const struct selftest *test, uint32_t start, struct vm_exit *ret_exit,
-                     struct husk_error *err) {
-    const struct vm_regs regs = {.rip = TEST_CODE_GVA + start, .rsp = TEST_RSP};
-    int status = 0;
+/* Run what is on the code page. */
+static int selftest_run(struct selftest *test, bool *ret_works, struct husk_error *err) {
+    const struct vm_regs regs = {.rip = TEST_CODE_GVA, .rsp = TEST_RSP};
     vcpu_kvm_ops.set_regs(test->vcpu, &regs);
+    struct vm_exit exit = {.kind = VM_EXIT_KICKED};
+    int status = 0;
     /* A signal of the embedder's may fall into it. */
     for (int tries = 0; tries < 100 && status == 0; tries++) {
-        status = vcpu_kvm_ops.run(test->vcpu, ret_exit, err);
-        if (ret_exit->kind != VM_EXIT_KICKED &&
-            !(ret_exit->kind == VM_EXIT_PORT && ret_exit->port == HUSK_PORT_HOST_CALL))
+        status = vcpu_kvm_ops.run(test->vcpu, &exit, err);
+        if (exit.kind != VM_EXIT_KICKED &&
+            !(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL))
             break;
         clear_vectors();
     }
+    if (status == 0)
+        *ret_works = exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE;
     return status;
 }
 
-static int chain_try(const struct selftest *test, const struct chain *chain, uint64_t *ret_works,
-                     struct husk_error *err) {
-    uint64_t works = 0;
-    for (size_t from = 0; from < SAMPLES;) {
-        struct vm_exit exit = {.kind = VM_EXIT_KICKED};
-        struct vm_regs regs;
-        int status = chain_run(test, chain->starts[from], &exit, err);
-        if (status != 0)
-            return status;
-        vcpu_kvm_ops.get_regs(test->vcpu, &regs);
-        const bool is_done = exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE;
-        const size_t end = is_done ? SAMPLES : chain_stopped(chain, from, regs.rip);
-        works |= chain_bits(chain, from, end);
-        from = end + 1;
-    }
-    *ret_works = works;
-    return 0;
+static size_t sample_bytes(size_t idx) {
+    return (size_t)(samples[idx].end - samples[idx].code);
 }
 
-static int selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
-                             struct husk_error *err) {
-    struct selftest test = {0};
-    struct chain chain;
-    int status = selftest_make(&test, backend, err);
-    if (status == 0) {
-        chain_write(&chain, candidates, test.memory);
-        status = chain_try(&test, &chain, ret_works, err);
+/* All at once: a run takes 0.1 ms where the guest's pages change between two of them. Each sample
+ * continues with the next one instead of leaving the guest. */
+static int selftest_try_all(struct selftest *test, uint64_t candidates, bool *ret_works,
+                            struct husk_error *err) {
+    size_t at = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        if ((candidates & samples[i].bit) == 0)
+            continue;
+        at -= at == 0 ? 0 : SAMPLE_OUT_BYTES;
+        if (at + sample_bytes(i) > HUSK_PAGE_SIZE)
+            return 0; /* then each by itself */
+        memcpy(test->memory + at, samples[i].code, sample_bytes(i));
+        at += sample_bytes(i);
     }
+    return selftest_run(test, ret_works, err);
+}
+
+static int selftest_try_each(struct selftest *test, uint64_t candidates, uint64_t *ret_works,
+                             struct husk_error *err) {
+    int status = 0;
+    uint64_t works = 0;
+    for (size_t i = 0; i < SAMPLES && status == 0; i++) {
+        bool is_working = false;
+        if ((candidates & samples[i].bit) == 0)
+            continue;
+        memcpy(test->memory, samples[i].code, sample_bytes(i));
+        status = selftest_run(test, &is_working, err);
+        works |= is_working ? samples[i].bit : 0;
+    }
+    *ret_works = works;
+    return status;
+}
+
+int kvm_x86_try_features(struct vm_backend *backend, uint64_t candidates, bool is_one_by_one,
+                         uint64_t *ret_works, struct husk_error *err) {
+    struct selftest test = {0};
+    uint64_t works = candidates;
+    bool is_all_working = false;
+    int status = selftest_make(&test, backend, err);
+    if (status == 0 && !is_one_by_one)
+        status = selftest_try_all(&test, candidates, &is_all_working, err);
+    if (status == 0 && !is_all_working)
+        status = selftest_try_each(&test, candidates, &works, err);
     selftest_done(&test);
-    return status == 0 ? 0 : error_while(err, status, "trying out the CPU's features");
+    if (status != 0)
+        return error_while(err, status, "trying out the CPU's features");
+    *ret_works = works;
+    return 0;
 }
 
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err) {
     const uint64_t listed = backend->cpu_features, probes = kvm_x86_entry_probes(backend);
     const uint64_t unlisted = (kvm_x86_host_features() & ~listed) | probes;
     uint64_t works = 0;
-    int status = unlisted != 0 ? selftest_features(backend, unlisted, &works, err) : 0;
+    int status = unlisted != 0 ? kvm_x86_try_features(backend, unlisted, false, &works, err) : 0;
     if (status != 0)
         return status;
     backend->cpu_features |= works & ~probes;

@@ -4,7 +4,11 @@
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "content_hash.h"
+#include "file.h"
 #include "image.h"
 #include "image_records.h"
 #include "layout.h"
@@ -165,14 +169,34 @@ void *image_note_rows(uint8_t *descriptor, enum husk_image_record_id id, uint64_
     return NULL;
 }
 
+void image_content_hash(const uint8_t *bytes, size_t count, size_t field_offset,
+                        uint8_t ret_total[16]) {
+    struct content_hash hash;
+    int fd = memfd_create("hashed", MFD_CLOEXEC);
+    if (fd < 0 || file_write_all(fd, bytes, count) != 0 ||
+        content_hash_read(fd, count, &hash) != 0 ||
+        content_hash_total(&hash, fd, field_offset, ret_total) != 0)
+        abort();
+    content_hash_done(&hash);
+    close(fd);
+}
+
 void image_hash_again(uint8_t *bytes, size_t count) {
-    uint8_t *note = image_note_find(bytes, count), digest[SHA256_BYTES];
+    uint8_t *note = image_note_find(bytes, count);
+    struct husk_image_header header;
     if (note == NULL) /* a test took it away */
         return;
-    uint8_t *place = note + offsetof(struct husk_image_header, content_sha256);
-    memset(place, 0, sizeof digest);
-    sha256_bytes(bytes, count, digest);
-    memcpy(place, digest, sizeof digest);
+    memcpy(&header, note, sizeof header);
+    if (header.header_bytes < sizeof header) { /* of an older version */
+        uint8_t *place = note + offsetof(struct husk_image_header, content_sha256);
+        memset(place, 0, SHA256_BYTES);
+        sha256_bytes(bytes, count, header.content_sha256);
+        memcpy(place, header.content_sha256, SHA256_BYTES);
+        return;
+    }
+    uint8_t *place = note + offsetof(struct husk_image_header, content_hash);
+    image_content_hash(bytes, count, (size_t)(place - bytes), header.content_hash);
+    memcpy(place, header.content_hash, CONTENT_HASH_BYTES);
 }
 
 uint8_t *builder_finish(struct image_builder *builder, size_t *ret_count) {

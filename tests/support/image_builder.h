@@ -56,6 +56,9 @@ uint8_t *image_note_find(uint8_t *bytes, size_t count);
 /* The rows of a record, or NULL if there is no such record. ret_count, which may be NULL, gets the
  * number of rows. */
 void *image_note_rows(uint8_t *descriptor, enum husk_image_record_id id, uint64_t *ret_count);
+/* The content hash of a file whose field for it begins at this offset. */
+void image_content_hash(const uint8_t *bytes, size_t count, size_t field_offset,
+                        uint8_t ret_total[16]);
 /* Correct the content hash after a change to the file. */
 void image_hash_again(uint8_t *bytes, size_t count);
 

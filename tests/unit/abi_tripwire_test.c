@@ -356,7 +356,8 @@ TEST(image_note) {
     SAME(offsetof(struct husk_image_header, content_sha256), 48);
     SAME(offsetof(struct husk_image_header, records_count), 80);
     SAME(offsetof(struct husk_image_header, record_bytes), 84);
-    SAME(sizeof(struct husk_image_header), 88);
+    SAME(offsetof(struct husk_image_header, content_hash), 88);
+    SAME(sizeof(struct husk_image_header), 104);
     SAME(offsetof(struct husk_image_record, flags), 24);
     SAME(offsetof(struct husk_image_record, row_bytes), 28);
     SAME(offsetof(struct husk_image_record, offset), 32);

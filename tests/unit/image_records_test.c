@@ -201,7 +201,7 @@ DAMAGE(older_format, header->format--)
 DAMAGE(newer_format, header->format++)
 DAMAGE(older_abi, header->abi--)
 DAMAGE(newer_abi, header->abi++)
-DAMAGE(header_short, header->header_bytes -= 8)
+DAMAGE(header_short, header->header_bytes = HUSK_IMAGE_HEADER_FIRST_BYTES - 8)
 DAMAGE(header_odd, header->header_bytes += 4)
 DAMAGE(header_long, header->header_bytes = 0xfffffff8)
 DAMAGE(record_short, header->record_bytes -= 8)
@@ -241,7 +241,7 @@ static const struct {
     {damage_older_abi, HUSK_E_IMAGE_VERSION, "of an older husk"},
     {damage_newer_abi, HUSK_E_IMAGE_VERSION, "of a newer husk"},
     {damage_header_short, HUSK_E_BAD_IMAGE, "a note header of 80 bytes"},
-    {damage_header_odd, HUSK_E_BAD_IMAGE, "a note header of 92 bytes"},
+    {damage_header_odd, HUSK_E_BAD_IMAGE, "a note header of 108 bytes"},
     {damage_header_long, HUSK_E_BAD_IMAGE, "a note header of"},
     {damage_record_short, HUSK_E_BAD_IMAGE, "records of 40 bytes"},
     {damage_record_odd, HUSK_E_BAD_IMAGE, "records of 52 bytes"},

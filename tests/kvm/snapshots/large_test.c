@@ -517,7 +517,7 @@ TEST(an_unknown_wish_is_refused) {
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     husk_sandbox *sandbox = NULL;
     open_with(&lab, HUSK_LARGE_PAGES_AUTO);
-    options.large_pages = 3;
+    options.large_pages = HUSK_LARGE_PAGES_CONTENTS + 1;
     CHECK_EQ_I64(husk_sandbox_new(lab.image, NULL, &options, &sandbox, &lab.err), HUSK_E_INVAL);
     CHECK(strstr(lab.err.message, "large_pages") != NULL && sandbox == NULL);
     wat_lab_close(&lab);

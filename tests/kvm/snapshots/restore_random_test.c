@@ -609,6 +609,8 @@ TEST(everything_comes_back_to_large_pages) {
     set_wish(HUSK_LARGE_PAGES_ALWAYS);
     play(large_module, true, seed_of(5));
     play(large_module, false, seed_of(6));
+    set_wish(HUSK_LARGE_PAGES_CONTENTS);
+    play(large_module, true, seed_of(7));
 }
 
 /* Many calls in one entry, and bytes in and out, besides. */

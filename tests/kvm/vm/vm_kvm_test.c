@@ -12,6 +12,7 @@
 
 #include "harness.h"
 #include "ports.h"
+#include "vm_kvm.h"
 #include "vm_rig.h"
 #include "cpu_x86_64.h"
 
@@ -407,6 +408,27 @@ TEST(avx2_is_undefined_where_it_is_not_granted) {
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_avx2);
     vm_rig_check_exception(&exit, X86_VECTOR_UD);
     vm_rig_done(&rig);
+}
+
+/* Those that the CPU has, and one that no CPU has: tried together, they do not work, and each by
+ * itself tells. */
+TEST(features_are_found_together_or_one_by_one) {
+    SKIP_WITHOUT_KVM();
+    struct vm_backend *backend;
+    struct husk_error err;
+    uint64_t together = 1, alone = 2, with_bad = 3;
+    CHECK_OK(vm_kvm_backend_new("/dev/kvm", &backend, &err), err);
+    const uint64_t candidates = kvm_x86_host_features();
+    CHECK(candidates != 0);
+    CHECK_OK(kvm_x86_try_features(backend, candidates, false, &together, &err), err);
+    CHECK_OK(kvm_x86_try_features(backend, candidates, true, &alone, &err), err);
+    CHECK_OK(kvm_x86_try_features(backend, candidates | PROBE_NOTHING, false, &with_bad, &err),
+             err);
+    CHECK_EQ_U64(together, alone);
+    CHECK_EQ_U64(with_bad, alone);
+    CHECK_OK(kvm_x86_try_features(backend, PROBE_NOTHING, false, &with_bad, &err), err);
+    CHECK_EQ_U64(with_bad, 0);
+    vm_kvm_backend_free(backend);
 }
 
 TEST(vector_registers_survive_exits) {

@@ -1,0 +1,63 @@
+# tests/cli/cache_test.sh: husk run finds the image of a file that it has seen without reading that, and takes no other one for it.
+. "${HUSK_SOURCE:-.}/tests/harness.sh"
+need_kvm
+export HUSK_CACHE_DIR=$scratch/cache
+cd "$scratch" || exit 1
+command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+for number in 1 2; do
+    echo "(module (func (export \"f\") (result i32) i32.const $number))" >"$number.wat"
+    wat2wasm "$number.wat" -o "$number.wasm"
+done
+run() { # what f returns, and by what the image came
+    "$husk" run --stats --invoke f m.wasm 2>stats
+    grep -o "load from the cache\|compile " stats
+}
+compiled=$'1:i32\ncompile '
+cached=$'1:i32\nload from the cache'
+cached2=$'2:i32\nload from the cache'
+cp 1.wasm m.wasm
+same "a new module" "$(run)" "$compiled"
+same "again at once" "$(run)" "$cached"
+same "no note of a file that is so new" "$(ls cache | grep -c seen)" 0
+sleep 5
+same "later" "$(run)" "$cached"
+same "a note" "$(ls cache | grep -c seen)" 1
+same "by the note" "$(run)" "$cached"
+chmod 000 m.wasm # root may read it all the same
+[ "$(id -u)" = 0 ] || same "a file that may not be read" "$("$husk" run --invoke f m.wasm >/dev/null 2>&1; echo $?)" 125
+chmod 600 m.wasm
+same "the same contents with other times" "$(run)" "$cached"
+
+touch -r m.wasm times
+cat 2.wasm >m.wasm # the same file, of the same size
+touch -r times m.wasm
+same "other contents" "$(run)" $'2:i32\ncompile '
+cp -p 1.wasm other
+mv other m.wasm
+same "another file in its place" "$(run)" "$cached"
+cat 2.wasm >m.wasm
+sleep 5
+run >/dev/null
+same "noted again" "$(run)" "$cached2"
+same "one note for each file" "$(ls cache | grep -c seen)" 2
+
+images=(cache/*.husk)
+for image in "${images[@]}"; do
+    printf x | dd of="$image" bs=1 seek=5000 conv=notrunc 2>/dev/null
+done
+same "a damaged image is made anew" "$(run)" $'2:i32\ncompile '
+same "and found again" "$(run)" "$cached2"
+chmod 666 cache/*.husk
+same "an image that others may write" "$(run)" "$cached2"
+truncate -s 1000 cache/*.husk
+same "an image that was cut off" "$(run)" $'2:i32\ncompile '
+for note in cache/*.seen; do echo garbage >"$note"; done
+same "garbage as a note" "$(run)" "$cached2"
+for note in cache/*.seen; do rm "$note"; mkdir "$note"; done
+same "a folder as a note" "$(run)" "$cached2"
+same "--no-cache" "$("$husk" run --no-cache --stats --invoke f m.wasm 2>&1 | grep -o 'compile ')" "compile "
+same "from standard input" "$("$husk" run --invoke f - <m.wasm)" 2:i32
+same "from a pipe" "$(cat m.wasm | "$husk" run --invoke f -)" 2:i32
+cat 1.wat 1.wasm >both
+same "from standard input that was read in part" "$({ dd bs="$(stat -c %s 1.wat)" count=1 >/dev/null 2>&1; "$husk" run --invoke f -; } <both)" 1:i32
+finish
