@@ -58,7 +58,7 @@ _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 240 && sizeof(struct arena_memory) == 32,
+_Static_assert(sizeof(struct arena) == 248 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
 
 /* ---- which pages ---- */
