@@ -30,7 +30,8 @@
  *   Older readers refuse a new flag or a new kind. Additions to rows and new records change neither
  *   HUSK_IMAGE_FORMAT nor HUSK_ABI_VERSION, even if readers must know the record.
  * HUSK_IMAGE_FORMAT changes only if these rules do. HUSK_ABI_VERSION changes with the layout of the
- * address space, the mailbox or the ports.
+ * address space, the mailbox or the ports. It does not change if pages are appended to the mailbox
+ * which are used only through a record that may be skipped.
  */
 #ifndef HUSK_ABI_IMAGE_H
 #define HUSK_ABI_IMAGE_H
