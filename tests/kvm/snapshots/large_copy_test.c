@@ -188,6 +188,9 @@ TEST(copies_may_fail) {
     const struct husk_sandbox_options options = wish(HUSK_LARGE_PAGES_CONTENTS);
     husk_image *image = filled(&lab, &expected);
     husk_sandbox_free(lab.sandbox);
+    /* what the image makes once */
+    CHECK_OK(husk_sandbox_new(image, lab.imports, &options, &lab.sandbox, &lab.err), lab.err);
+    husk_sandbox_free(lab.sandbox);
     lab.sandbox = NULL;
     for (bool has_fired = true; has_fired; nth++) {
         husk_engine_trim(lab.engine, 0);
@@ -204,7 +207,7 @@ TEST(copies_may_fail) {
         }
         husk_engine_trim(lab.engine, 0);
         CHECK_EQ_I64(fault_live_mapped(), mapped);
-        CHECK(fault_live_blocks() <= blocks + 8); /* what the image makes once */
+        CHECK_EQ_I64(fault_live_blocks(), blocks);
     }
     CHECK(nth > 20 && failures > 10);
     husk_image_unref(image);
