@@ -367,7 +367,27 @@ struct machine *spares_take(husk_engine *engine, const husk_image *image,
     return machine;
 }
 
-/* In a forked child the thread is not there, and the lock may be held for ever. */
+/* One wish at a time: what is freed must not be freed under the lock. Returns whether there was
+ * one. */
+static bool drop_one(struct spares *spares) {
+    struct machine *machines = NULL;
+    husk_image *image = NULL;
+    pthread_mutex_lock(&spares->lock);
+    if (spares->wishes_count > 0) {
+        machines = spares->wishes[0].ready;
+        image = wish_remove(spares, &spares->wishes[0]);
+    } else {
+        free(spares->wishes);
+        spares->wishes = NULL;
+    }
+    pthread_mutex_unlock(&spares->lock);
+    machines_free(machines);
+    husk_image_unref(image);
+    return image != NULL;
+}
+
+/* Other threads may still make sandboxes. In a forked child the thread is not there, and the lock
+ * may be held for ever. */
 void spares_close(husk_engine *engine) {
     struct spares *spares = &engine->spares;
     if (engine->process != process_number())
@@ -380,11 +400,6 @@ void spares_close(husk_engine *engine) {
     pthread_mutex_unlock(&spares->lock);
     if (is_started)
         pthread_join(spares->thread, NULL);
-    while (spares->wishes_count > 0) {
-        struct spare_wish *wish = &spares->wishes[0];
-        machines_free(wish->ready);
-        husk_image_unref(wish_remove(spares, wish));
+    while (drop_one(spares)) {
     }
-    free(spares->wishes);
-    spares->wishes = NULL;
 }
