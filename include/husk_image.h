@@ -31,8 +31,8 @@ struct husk_open_options {
 
 /* Open an image that husk_compile() or husk_image_save() wrote. The library checks everything in
  * it, so it may come from anyone. `options` may be NULL. `fd` is duplicated, and read
- * from the file's start, whatever its position. A sparse file with more holes than any image has is
- * refused, unless the hash is skipped (HUSK_E_BAD_IMAGE).
+ * from the file's start, whatever its position. A sparse file of an older version, with more holes
+ * than any image has, is refused, unless the hash is skipped (HUSK_E_BAD_IMAGE).
  *
  * With an engine of NULL the image can be examined, also on a host without a hypervisor, but no
  * sandbox can be made from it. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_INVAL,
