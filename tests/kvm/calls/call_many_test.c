@@ -10,10 +10,11 @@
 #include "last_backtrace.h"
 #include "literals.h"
 #include "pending_lab.h"
+#include "ready_image.h"
 
 #define MANY 1000u
-/* Emulated machines take long to enter the guest. */
-#define LIMIT_NS 300000000
+/* Emulated machines, which have ready images, take long to enter the guest. */
+#define LIMIT_NS (ready_images_only() ? 6000000000u : 300000000u)
 
 static const char module[] =
     "(module"
