@@ -235,9 +235,10 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
+#define ROW_OF(name, part)                                                                         \
+    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
 #define NEWER(name, part)                                                                          \
-    {#name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x"}
+    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),

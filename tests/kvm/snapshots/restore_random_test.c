@@ -72,8 +72,8 @@
     " (func (export \"trap\") (param $x i32) (result i32) (drop (call $write (local.get $x)))"     \
     "  (unreachable))"                                                                             \
     " (func (export \"malloc\") (param $x i32) (result i32) (i32.const 1000000))"                  \
-    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0))"                          \
-    " (func (export \"back\") (param i32 i32) (result i64) (i64.or (i64.extend_i32_u (local.get "    \
+    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0))"                         \
+    " (func (export \"back\") (param i32 i32) (result i64) (i64.or (i64.extend_i32_u (local.get "  \
     "0)) (i64.shl (i64.extend_i32_u (local.get 1)) (i64.const 32)))))"
 
 static const char module[] = MODULE("40 80", "640", "3", "0");
