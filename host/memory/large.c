@@ -166,11 +166,16 @@ static int exchange(const struct block *block, struct husk_error *err) {
     return 0;
 }
 
+/* Those beyond HOT_PAGES_MAX move below it. They were not compared, so they must leave, too. */
 static void remove_exchanged(struct hotset *hotset, struct hot_counts *counts) {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < hotset->count; i++)
-        if (hotset->pages[i].hva != NULL)
-            hotset->pages[kept++] = hotset->pages[i];
+    for (uint32_t i = 0; i < hotset->count; i++) {
+        struct hot_page *page = &hotset->pages[i];
+        if (i >= HOT_PAGES_MAX && !page->is_pinned)
+            page->age = HOT_AGE_MAX;
+        if (page->hva != NULL)
+            hotset->pages[kept++] = *page;
+    }
     counts->aged += hotset->count - kept;
     hotset->count = kept;
 }

@@ -351,6 +351,29 @@ TEST(pages_beyond_the_hot_set_leave_as_a_whole) {
     wat_lab_close(&lab);
 }
 
+/* What a restore does not compare is discarded, whatever large pages leave the set before it. */
+TEST(pages_beyond_the_hot_set_come_back_beside_an_exchange) {
+    SKIP_WITHOUT_COMPILER();
+    SKIP_WITHOUT_LARGE_PAGES();
+    struct wat_lab lab;
+    husk_image *snapshot = NULL;
+    const int32_t first = 4 * MIB_PAGES, count = 60 * MIB_PAGES;
+    open_with(&lab, HUSK_LARGE_PAGES_ALWAYS);
+    CHECK_EQ_I64(wat_call_i32(&lab, "grow", 16 * WASM_PAGES), 512);
+    write_pages(&lab, first, count, 1);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    renew(&lab, snapshot, HUSK_LARGE_PAGES_ALWAYS);
+    for (int i = 0; i < 3; i++) {
+        write_pages(&lab, 2 * MIB_PAGES + i, 5, 16); /* little of a large page */
+        for (int32_t k = 0; k < count; k += PAGES_PER_LARGE)
+            wat_call_i32(&lab, "clear", first + k);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+        CHECK_EQ_I64(sum_of(&lab, first, count), count * 4711);
+    }
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
 /* They are the kernel's large page of zeros: nobody has written them. */
 TEST(zeros_that_are_read_are_not_in_the_hot_set) {
     SKIP_WITHOUT_COMPILER();
