@@ -151,14 +151,14 @@ static struct cost sample_host_call(struct calls *calls) {
     if (without.us < 0 || with.us < 0)
         return cost_failed;
     const struct cost cost =
-        cost_add((struct cost){0}, 1.0 / HOST_CALLS, cost_add(with, -1, without));
+        cost_add((struct cost){0}, 1 / (double)HOST_CALLS, cost_add(with, -1, without));
     return cost.us > 0 ? cost : (struct cost){0};
 }
 
 static struct cost sample_nested(struct calls *calls) {
     int32_t depth = NEST_DEPTH;
     const struct cost cost = call_time(calls, calls->nested, &depth, true, HUSK_RETURNED);
-    return cost_add((struct cost){0}, 1.0 / NEST_DEPTH, cost);
+    return cost_add((struct cost){0}, 1 / (double)NEST_DEPTH, cost);
 }
 
 static struct cost sample_trap(struct calls *calls) {

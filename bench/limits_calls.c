@@ -129,7 +129,7 @@ static void report(const struct bench *bench, struct calls *calls) {
          "1 call + 0.5 us"},
         {"husk_call_bytes, 16 KiB in and out", "us", us[ROW_LARGE], 0, NULL},
         {"1,000 calls in one entry (an exit counts as at most 25 us)", "us", many,
-         1.1 * exit_us + 0.06 * CALLS, "1.1 bare runs + 60 ns a call"}};
+         1.1 * exit_us + 0.06 * (double)CALLS, "1.1 bare runs + 60 ns a call"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         limits_print(bench, &rows[i]);
 }

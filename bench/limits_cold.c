@@ -159,15 +159,27 @@ enum {
 };
 
 static struct timed all_timed[TIMED] = {
-    [BARE_RUN] = {"bare KVM_RUN", NULL, bare_run},
-    [BARE_VM] = {"bare VM with a sandbox's slots, made and run once", slots_drop, slots_make},
-    [NEW_SAME] = {"new sandbox, pool has the same snapshot", sandbox_drop, new_same},
-    [NEW_STATE] = {"new sandbox, pool has another snapshot", sandbox_drop, new_state},
-    [NEW_SMALL] = {"new sandbox, pool has another module, small ones", sandbox_drop, new_small},
-    [NEW_MODULE] = {"new sandbox, pool has another module", sandbox_drop, new_module},
-    [LOAD] = {"load another module", load_prepare, load_module},
-    [NEW_NO_POOL] = {"new sandbox, no pool", sandbox_drop, new_no_pool},
-    [NEW_SPARE] = {"new sandbox, a spare VM is ready", spare_wait, new_spare},
+    [BARE_RUN] = {.what = "bare KVM_RUN", .before = NULL, .run = bare_run},
+    [BARE_VM] = {.what = "bare VM with a sandbox's slots, made and run once",
+                 .before = slots_drop,
+                 .run = slots_make},
+    [NEW_SAME] = {.what = "new sandbox, pool has the same snapshot",
+                  .before = sandbox_drop,
+                  .run = new_same},
+    [NEW_STATE] = {.what = "new sandbox, pool has another snapshot",
+                   .before = sandbox_drop,
+                   .run = new_state},
+    [NEW_SMALL] = {.what = "new sandbox, pool has another module, small ones",
+                   .before = sandbox_drop,
+                   .run = new_small},
+    [NEW_MODULE] = {.what = "new sandbox, pool has another module",
+                    .before = sandbox_drop,
+                    .run = new_module},
+    [LOAD] = {.what = "load another module", .before = load_prepare, .run = load_module},
+    [NEW_NO_POOL] = {.what = "new sandbox, no pool", .before = sandbox_drop, .run = new_no_pool},
+    [NEW_SPARE] = {.what = "new sandbox, a spare VM is ready",
+                   .before = spare_wait,
+                   .run = new_spare},
 };
 
 /* ---- running them ---- */

@@ -141,7 +141,7 @@ static int measure(struct waiting *waiting) {
 /* ---- the tables ---- */
 
 static double each(double now, double before) {
-    return (now - before) / WAITING;
+    return (now - before) / (double)WAITING;
 }
 
 static void print_kind(const struct bench *bench, const char *name, double with_vm,

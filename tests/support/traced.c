@@ -222,7 +222,7 @@ static int trace(struct tracing *tracing) {
 
 const char *traced_run(void (*work)(void *user), void *user, struct traced_counts *ret_counts) {
     struct tracing tracing = {.counts.pages = UINT32_MAX};
-    int wait_status;
+    int wait_status = 0;
     tracing.scratch =
         mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(tracing.scratch != MAP_FAILED);

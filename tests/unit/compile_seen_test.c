@@ -151,7 +151,7 @@ TEST(other_options_are_not_found) {
 }
 
 static void change_byte(const char *path, off_t offset) {
-    uint8_t byte;
+    uint8_t byte = 0;
     int fd = open(path, O_RDWR | O_CLOEXEC);
     CHECK(fd >= 0 && pread(fd, &byte, 1, offset) == 1);
     byte ^= 4;

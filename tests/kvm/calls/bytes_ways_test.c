@@ -85,14 +85,14 @@ enum { FREES_NOT, FREES_POST, FREES_FREE, FREES_REALLOC, FREES_BOTH, FREES };
 static const char *const form_results[FORMS] = {"i64", "P", "P P"};
 static const char *const form_ends[FORMS] = {
     "(i64.or (WIDEN (local.get $q)) (i64.shl (WIDEN (local.get $m)) (i64.const 32))))",
-    "(P.store (P.const 64) (local.get $q)) (P.store offset=SIZE (P.const 64) (local.get $m))"
-    "  (P.const 64))",
+    ("(P.store (P.const 64) (local.get $q)) (P.store offset=SIZE (P.const 64) (local.get $m))"
+     "  (P.const 64))"),
     "(local.get $q) (local.get $m))"};
 static const char *const form_posts[FORMS] = {
     "(func (export \"cabi_post_f\") (param i64) (drop (call $at (i32.const 40) (local.get 0))))",
     "(func (export \"cabi_post_f\") (param $n P) (drop (call $at (i32.const 40) WIDER)))",
-    "(func (export \"cabi_post_f\") (param $q P) (param $n P)"
-    "  (drop (call $at (i32.const 40) WIDER)))"};
+    ("(func (export \"cabi_post_f\") (param $q P) (param $n P)"
+     "  (drop (call $at (i32.const 40) WIDER)))")};
 
 #define MALLOC "(func (export \"malloc\") (param P) (result P) (call $new (local.get 0)))"
 #define FREE "(func (export \"free\") (param P) (call $gone (local.get 0)))"
