@@ -57,6 +57,7 @@ struct machine {
     bool has_uncounted_faults;
     /* memories and tables may have other sizes than machine_make_equal() gave them last */
     bool is_resized;
+    bool is_never_quiet; /* memory is locked, see restore.c */
     struct quiet quiet;
     struct kicker kicker;
     struct arena arena;
