@@ -16,7 +16,6 @@
  * it.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "image_internal.h"
@@ -199,22 +198,14 @@ static void count_restore(struct machine *machine, struct stopwatch_start start)
     stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
 }
 
-/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest
- * can write such a page first without a fault of any thread. MADV_COLD is refused there, and does
- * nothing to a page that is in use. */
-RARE static bool is_locked(struct machine *machine) {
-    machine->is_never_quiet = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
-    return machine->is_never_quiet;
-}
-
 /* The restore has succeeded: from here on, watch the thread, which is about to run the guest. */
 static inline void quiet_begin(struct machine *machine) {
     struct quiet *quiet = &machine->quiet;
-    if (quiet->thread != 0 || machine->has_uncounted_faults || machine->is_never_quiet)
+    if (quiet->thread != 0 || machine->has_uncounted_faults)
         return;
     if (quiet->pause > 0)
         quiet->pause--;
-    else if (kick_thread.ordinal != 0 && !is_locked(machine))
+    else if (kick_thread.ordinal != 0 && !machine_is_locked(machine))
         *quiet = (struct quiet){.thread = kick_thread.ordinal, .faults = thread_faults()};
 }
 
