@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "error.h"
 #include "image_internal.h"
@@ -79,10 +80,18 @@ static inline uint64_t count_faults(struct machine *machine) {
     return faults;
 }
 
+/* MADV_COLD is refused there, and does nothing to a page that is in use. */
+RARE bool machine_is_locked(struct machine *machine) {
+    if (!machine->was_locked)
+        machine->was_locked = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
+    return machine->was_locked;
+}
+
 HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
     const uint64_t faults = count_faults(machine);
-    if (machine->has_uncounted_faults && hotset_has_large(&machine->hotset))
+    if (machine->has_uncounted_faults &&
+        (hotset_has_large(&machine->hotset) || machine_is_locked(machine)))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,

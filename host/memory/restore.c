@@ -205,7 +205,7 @@ static inline void quiet_begin(struct machine *machine) {
         return;
     if (quiet->pause > 0)
         quiet->pause--;
-    else if (kick_thread.ordinal != 0)
+    else if (kick_thread.ordinal != 0 && !machine_is_locked(machine))
         *quiet = (struct quiet){.thread = kick_thread.ordinal, .faults = thread_faults()};
 }
 

@@ -18,6 +18,8 @@ static const char module[] =
     "(module (memory 16)"
     " (func (export \"store\") (param $page i32) (result i32)"
     "  (i32.store (i32.mul (local.get $page) (i32.const 4096)) (i32.const 4711)) (i32.const 1))"
+    " (func (export \"clear\") (param $page i32) (result i32)"
+    "  (i32.store (i32.mul (local.get $page) (i32.const 4096)) (i32.const 0)) (i32.const 1))"
     " (func (export \"load\") (param $page i32) (result i32)"
     "  (i32.load (i32.mul (local.get $page) (i32.const 4096)))))";
 
@@ -198,6 +200,49 @@ TEST(what_the_library_writes_comes_back) {
         check_restored(page);
     }
     close_lab();
+}
+
+static uint64_t faults_unknown(struct vcpu *vcpu) {
+    (void)vcpu;
+    return VCPU_FAULTS_UNKNOWN;
+}
+
+/* What is mapped then is private, although nobody has written it. So its first write is a fault of
+ * the guest, but of no thread. */
+static void write_locked(bool is_counted) {
+    static struct vcpu_ops ops;
+    if (HARNESS_SANITIZED || mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        SKIP("memory cannot be locked here");
+    open_lab();
+    ops = *real_ops;
+    if (!is_counted)
+        ops.faults = faults_unknown;
+    machine()->vcpu_ops = &ops;
+    husk_image *const before = snapshot;
+    store(50);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    husk_image *const after = snapshot;
+    for (int i = 0; i < 200; i++) { /* the second image maps the page anew */
+        snapshot = i < 100 ? before : after;
+        store(1);
+        restore();
+    }
+    CHECK_EQ_I64(wat_call_i32(&lab, "clear", 50), 1);
+    restore();
+    uint32_t word = 0;
+    CHECK_OK(husk_memory_read(lab.sandbox, RANGE(.addr = 50 * HUSK_PAGE_SIZE, .count = 4), &word,
+                              &lab.err),
+             lab.err);
+    CHECK_EQ_U64(word, 4711);
+    husk_image_unref(before);
+    close_lab();
+    CHECK_EQ_I64(munlockall(), 0);
+}
+
+TEST(a_first_write_to_locked_memory_is_seen) {
+    SKIP_WITHOUT_COMPILER();
+    write_locked(true);
+    write_locked(false);
 }
 
 TEST_MAIN()
