@@ -217,9 +217,13 @@ int input_open_image(const struct input *input, husk_engine *engine, bool is_ver
     return husk_image_open_buffer(engine, buffer, &options, ret_image, err);
 }
 
+/* Standard input is at its end then, however much of it was needed: what is left of the module is
+ * not the guest's input. */
 void input_done(struct input *input) {
     free(input->bytes);
-    if (input->fd >= 0)
+    if (input->fd >= 0) {
+        (void)lseek(input->fd, 0, SEEK_END);
         close(input->fd);
+    }
     *input = (struct input){.fd = -1};
 }

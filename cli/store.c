@@ -3,9 +3,11 @@
  * moment.
  */
 #include <getopt.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -89,11 +91,26 @@ static void progress_end(const struct progress *progress) {
         fputs("\r\033[K", stderr);
 }
 
+/* On a server, a file that is removed or replaced there is gone, although it is open and mapped
+ * here. */
+static bool is_local(int fd) {
+    static const uint32_t types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                     F2FS_SUPER_MAGIC, TMPFS_MAGIC,     OVERLAYFS_SUPER_MAGIC};
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if ((uint32_t)fs.f_type == types[i])
+            return true;
+    return false;
+}
+
 /* The cache folder is this user's, and so is the file, and Husk itself never changes it, only
  * replaces it. If nobody else may write to it, it can be mapped. */
 static bool is_own_file(int fd) {
     struct stat st;
-    return fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+           (st.st_mode & (S_IWGRP | S_IWOTH)) == 0 && is_local(fd);
 }
 
 int cache_open(const struct input *input, const struct compile_request *request, bool is_verified,

@@ -152,10 +152,15 @@ static int open_or_copy(int fd, off_t end, bool is_kept, struct content_hash *re
 #endif
 
 /* The pages of a file on disk are in the page cache, often in large pieces: mapped all at once,
- * they are hashed where they are. Older kernels take faults instead. */
+ * they are hashed where they are. If that fails, the file is read: a disk that has lost a part of
+ * it then is an error, where an access to the mapping would be a SIGBUS. Older kernels cannot map
+ * it so. */
 static int hash_mapped(struct image_file *file, struct husk_error *err) {
-    (void)madvise((void *)(uintptr_t)file->bytes, file->count, MADV_POPULATE_READ);
-    if (content_hash_mapped(file->fd, file->bytes, file->count, &file->hash) != 0)
+    void *bytes = (void *)(uintptr_t)file->bytes;
+    const int rc = madvise(bytes, file->count, MADV_POPULATE_READ) == 0
+                       ? content_hash_mapped(file->fd, file->bytes, file->count, &file->hash)
+                       : content_hash_read(file->fd, file->count, &file->hash);
+    if (rc != 0)
         return error_sys(err, errno, "cannot read the image");
     return 0;
 }
