@@ -62,11 +62,13 @@ static int copy_code(struct arena *arena, const struct image_code *code, struct 
 struct span {
     uint64_t from, to;     /* of the memory; equal: it has none */
     uint64_t copied_bytes; /* without zeros between them */
+    uint64_t large_bytes;  /* of the large pages that they need */
 };
 
 static struct span contents_of(const struct arena_memory *memory, const husk_image *image,
                                uint64_t gva_value) {
     struct span span = {0};
+    uint64_t large_end = 0;
     for (uint64_t at = 0, bytes; at < memory->bytes; at += bytes) {
         const bool is_there = image_source(image, gva_value + at, &bytes) != NULL;
         bytes = bytes < memory->bytes - at ? bytes : memory->bytes - at;
@@ -75,6 +77,10 @@ static struct span contents_of(const struct arena_memory *memory, const husk_ima
         span.from = span.copied_bytes == 0 ? at : span.from;
         span.to = at + bytes;
         span.copied_bytes += bytes;
+        const uint64_t large_from = large_page_down(at);
+        span.large_bytes +=
+            large_page_up(span.to) - (large_from > large_end ? large_from : large_end);
+        large_end = large_page_up(span.to);
     }
     return span;
 }
@@ -90,7 +96,7 @@ static int copy_memory(struct arena *arena, husk_image *image, uint32_t mem_idx,
     const struct arena_memory *memory = &arena->memories[mem_idx];
     const uint64_t gva_value = husk_mem_gva(mem_idx);
     const struct span span = contents_of(memory, image, gva_value);
-    if (span.copied_bytes < LARGE_COPY_MIN_BYTES || span.copied_bytes > LARGE_COPY_MAX_BYTES)
+    if (span.copied_bytes < LARGE_COPY_MIN_BYTES || span.large_bytes > LARGE_COPY_MAX_BYTES)
         return 0;
     const uint64_t from = large_page_down(span.from), end = large_page_up(span.to);
     const uint64_t bytes = (end < memory->bytes ? end : memory->bytes) - from;

@@ -11,7 +11,8 @@
 /* Less than this is not worth a large page, which must be cleared first: few pages of it are
  * used. */
 #define LARGE_COPY_MIN_BYTES (1ull << 20)
-/* More takes too long before the first call (0.2 ms per MiB). */
+/* More large pages take too long before the first call (0.2 ms per MiB), however few of their bytes
+ * the image has. */
 #define LARGE_COPY_MAX_BYTES (64ull << 20)
 
 struct image_code;

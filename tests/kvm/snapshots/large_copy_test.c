@@ -178,6 +178,28 @@ TEST(little_is_not_copied) {
     wat_lab_close(&lab);
 }
 
+/* A page in each half MiB: 1 MiB of contents would be 130 MiB of large pages. */
+TEST(scattered_contents_are_not_copied) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    const struct husk_sandbox_options options = wish(HUSK_LARGE_PAGES_NEVER);
+    wat_lab_init(&lab);
+    wat_lab_open(&lab,
+                 "(module (memory 2100) (func (export \"scatter\") (local $at i32)"
+                 "  (loop $next"
+                 "   (i32.store (local.get $at) (i32.const 4711))"
+                 "   (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const "
+                 "524288))) (i32.const 136314880))))))",
+                 &options);
+    CHECK_OK(wat_call(&lab, "scatter", NULL, 0, NULL, 0), lab.err);
+    husk_image *image = snapshot(&lab);
+    CHECK(snapshot_pages(&lab) * HUSK_PAGE_SIZE >= LARGE_COPY_MIN_BYTES);
+    renew(&lab, image, HUSK_LARGE_PAGES_CONTENTS);
+    CHECK_EQ_U64(overlays(&lab), 0);
+    husk_image_unref(image);
+    wat_lab_close(&lab);
+}
+
 /* The n-th operation of making a sandbox fails: nothing is left, and advice that is refused is no
  * failure. */
 TEST(copies_may_fail) {
