@@ -102,8 +102,8 @@ uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes) {
         return bytes;
     if (hva + bytes + rest_bytes <= large->to)
         bytes += rest_bytes;
-    madvise(hva, bytes, MADV_NOHUGEPAGE);
-    if (!machine->hotset.is_asking && hva <= large->from && hva + bytes >= large->to)
+    if (madvise(hva, bytes, MADV_NOHUGEPAGE) == 0 && !machine->hotset.is_asking &&
+        hva <= large->from && hva + bytes >= large->to)
         *large = (struct hot_range){0};
     return bytes;
 }

@@ -534,6 +534,25 @@ TEST(refused_advice_is_no_failure) {
     wat_lab_close(&lab);
 }
 
+/* Where the kernel refuses to end the advice, there may still be large pages. */
+TEST(memory_that_keeps_the_advice_is_watched) {
+    SKIP_WITHOUT_COMPILER();
+    SKIP_WITHOUT_LARGE_PAGES();
+    struct wat_lab lab;
+    open_with(&lab, HUSK_LARGE_PAGES_AUTO);
+    lab.image->large_votes = -1;
+    renew(&lab, lab.image, HUSK_LARGE_PAGES_AUTO);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ_I64(wat_call_i32(&lab, "grow", 8 * WASM_PAGES), 512);
+        if (i == 0)
+            fault_arm(FAULT_ONCE, 1, "madvise");
+        restore(&lab);
+        fault_disarm();
+        CHECK_EQ_I64(hotset_has_large(hotset_of(&lab)), i == 0);
+    }
+    wat_lab_close(&lab);
+}
+
 TEST(an_unknown_wish_is_refused) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
