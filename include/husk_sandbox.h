@@ -147,8 +147,6 @@ HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snaps
  * that, or a snapshot of another sandbox of the same module. The image may have been saved and
  * opened again; the first restore to it then remaps memory and ends spans, as a load does. A
  * restore heals a poisoned sandbox, and abandons a pending call. Imports stay as they were linked.
- * A program that locks its memory (mlockall()) must do so before it restores: what is locked later
- * may have pages that a restore does not see.
  *
  * HUSK_E_INVAL: an image of another module. HUSK_E_LIMIT: larger than the sandbox's limits.
  * HUSK_E_STATE: a call is running, or nothing is loaded. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION: a

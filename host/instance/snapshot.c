@@ -30,7 +30,7 @@
  *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
- *                                     is_poisoned, poisoned_by, changes_begun, is_resized, quiet,
+ *                                     is_poisoned, poisoned_by, changes_begun, is_resized,
  *                                     calls.ended_at, calls.thrown (of which link.thrown has
  *                                     the values),
  *                                     calls.is_interrupted
@@ -52,7 +52,7 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
 _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
                        sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
                        sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) -
-                       sizeof(struct tally) - sizeof(struct quiet) ==
+                       sizeof(struct tally) ==
                    80,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,

@@ -90,8 +90,11 @@ void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes) 
     if (machine->limits.large_pages == HUSK_LARGE_PAGES_NEVER ||
         memory->bytes - first_bytes < LARGE_PAGE_BYTES)
         return;
-    if (ask(&machine->hotset, memory->hva + from, memory->hva + to) && !has_grown_before)
-        madvise(memory->hva + old_bytes, rest, MADV_POPULATE_WRITE);
+    if (!ask(&machine->hotset, memory->hva + from, memory->hva + to) || has_grown_before)
+        return;
+    madvise(memory->hva + old_bytes, rest, MADV_POPULATE_WRITE);
+    if (machine->has_uncounted_faults) /* their first writes are faults of no thread */
+        hotset_doubt(&machine->hotset);
 }
 
 uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes) {

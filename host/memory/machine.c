@@ -14,7 +14,6 @@
 #include "large_copy.h"
 #include "machine_space.h"
 #include "pages.h"
-#include "thread_faults.h"
 #include "hot.h"
 
 /* Memory and page tables, not yet in any VM. */
@@ -66,15 +65,8 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 
 /* Before the first search nothing needs to be counted. */
 static inline uint64_t count_faults(struct machine *machine) {
-    const struct quiet *quiet = &machine->quiet;
     if (machine->vcpu == NULL) /* a parked machine's guest takes no faults */
         return VCPU_FAULTS_UNKNOWN;
-    if (quiet->thread != 0 && quiet->thread == kick_thread.ordinal &&
-        !hotset_has_large(&machine->hotset)) {
-        if (quiet->faults == thread_faults())
-            return machine->hotset.guest_faults;
-        machine_is_not_quiet(machine);
-    }
     const uint64_t faults = machine->vcpu_ops->faults(machine->vcpu);
     machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
     return faults;

@@ -26,15 +26,6 @@
 #include "kick.h"
 #include "sizing.h"
 
-/* All runs since the last restore were on one thread, which took no page fault, so the guest took
- * none. This costs a third less to find out than KVM's count. It is of use to programs whose
- * threads take few faults: after one, it is not tried for a while. */
-struct quiet {
-    uint64_t thread; /* kick_thread.ordinal; 0: it is not known */
-    uint64_t faults; /* of the thread, at the end of the last restore */
-    uint32_t pause;  /* so many restores are to come before it is tried again */
-};
-
 /* A call and a restore run right after the guest, when few of the host's lines are in the CPU's
  * first-level cache. So the fields that they use stand together and come first, and a machine
  * begins at a cache line. */
@@ -58,7 +49,6 @@ struct machine {
     /* memories and tables may have other sizes than machine_make_equal() gave them last */
     bool is_resized;
     bool was_locked; /* see machine_is_locked() */
-    struct quiet quiet;
     struct kicker kicker;
     struct arena arena;
     struct tally tally; /* of the sandbox that has the machine */
@@ -153,11 +143,6 @@ static inline bool machine_is_whole(const struct machine *machine) {
     return machine->changes_begun == 0;
 }
 
-#define QUIET_PAUSE 32u
-static inline void machine_is_not_quiet(struct machine *machine) {
-    machine->quiet = (struct quiet){.pause = QUIET_PAUSE};
-}
-
 /* See the operations of vm.h. */
 static inline void machine_get_regs(const struct machine *machine, struct vm_regs *ret_regs) {
     machine->vcpu_ops->get_regs(machine->vcpu, ret_regs);
@@ -168,10 +153,6 @@ static inline void machine_set_regs(struct machine *machine, const struct vm_reg
 static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
                               struct husk_error *err) {
     const bool is_watched = machine->has_uncounted_faults;
-    /* Deliberately not kick_thread.ordinal: its place is not in the CPU's caches. A nested call may
-     * leave another runner, but then an earlier run of this call has come here. */
-    if (machine->quiet.thread != machine->kicker.runner && machine->quiet.thread != 0)
-        machine_is_not_quiet(machine);
     if (machine->hotset.is_watched) /* what a host function wrote before */
         hotset_unwatch(&machine->hotset);
     if (is_watched)

@@ -331,7 +331,6 @@ static int vm_create(struct machine *machine, const struct sys_space *tables, st
 static void vm_take(struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
     machine->vm = vm;
     machine->vcpu = vcpu;
-    machine_is_not_quiet(machine); /* another vCPU's faults were counted */
     if (machine->kicker.ops == NULL)
         kicker_init(&machine->kicker, machine->vcpu_ops, vcpu, machine->engine->kick_signal);
     else
@@ -431,7 +430,6 @@ int machine_renew(struct machine *machine, struct husk_error *err) {
     machine->vcpu = fresh_vcpu;
     kicker_set_vcpu(&machine->kicker, fresh_vcpu);
     hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
-    machine_is_not_quiet(machine);
     vm_destroy(machine, spoiled_vm, spoiled_vcpu);
     return 0;
 }

@@ -22,7 +22,6 @@
 #include "large.h"
 #include "machine_space.h"
 #include "pages.h"
-#include "thread_faults.h"
 #include "hot.h"
 
 /* ---- what changes size ---- */
@@ -198,17 +197,6 @@ static void count_restore(struct machine *machine, struct stopwatch_start start)
     stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
 }
 
-/* The restore has succeeded: from here on, watch the thread, which is about to run the guest. */
-static inline void quiet_begin(struct machine *machine) {
-    struct quiet *quiet = &machine->quiet;
-    if (quiet->thread != 0 || machine->has_uncounted_faults)
-        return;
-    if (quiet->pause > 0)
-        quiet->pause--;
-    else if (kick_thread.ordinal != 0 && !machine_is_locked(machine))
-        *quiet = (struct quiet){.thread = kick_thread.ordinal, .faults = thread_faults()};
-}
-
 HOT int machine_restore(struct machine *machine, struct husk_error *err) {
     const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
     hotset_prefetch(&machine->hotset); /* while the kernel counts the guest's faults */
@@ -221,7 +209,6 @@ HOT int machine_restore(struct machine *machine, struct husk_error *err) {
         stat_count(&machine->tally, STAT_restore_failures);
         return status;
     }
-    quiet_begin(machine);
     count_restore(machine, start);
     return 0;
 }

@@ -74,9 +74,6 @@ HOT uint64_t process_number(void) {
 }
 
 RARE static void thread_prepare(int signal) {
-    static atomic_uint_least64_t threads;
-    if (kick_thread.ordinal == 0)
-        kick_thread.ordinal = atomic_fetch_add(&threads, 1) + 1;
     kick_thread.number = (uint64_t)syscall(SYS_gettid);
     sigset_t set;
     sigemptyset(&set);
@@ -102,7 +99,6 @@ HOT uint64_t kicker_enter(struct kicker *kicker) {
     const struct kick_thread *thread = &kick_thread;
     if (thread->number == 0 || (thread->unblocked & 1ull << (kicker->signal & 63)) == 0)
         thread_prepare(kicker->signal);
-    kicker->runner = thread->ordinal;
     return kicker_switch(kicker, thread->number);
 }
 

@@ -20,10 +20,9 @@
 /* The calling thread; all 0 until its first kicker_enter(). At a fixed distance from the thread's
  * pointer: otherwise each call would ask the dynamic linker for the place, whose code and data are
  * not in the CPU's caches after an exit. The price: a program that loads the library at run time
- * needs 24 bytes of room, of which the C library reserves some hundreds. */
+ * needs 16 bytes of room, of which the C library reserves some hundreds. */
 struct kick_thread {
-    uint64_t ordinal; /* no other thread ever has it */
-    uint64_t number;  /* the kernel's, which may come back with another thread */
+    uint64_t number; /* the kernel's */
     /* The signals that we made sure are not blocked in it. A blocked kick signal would leave an
      * endless guest running; once per thread is enough to keep sigmask calls off the path. */
     uint64_t unblocked;
@@ -42,7 +41,6 @@ struct kicker {
     int signal;
     /* 0: no thread runs; else the kernel number of the thread that does */
     atomic_uint_least64_t state;
-    uint64_t runner; /* kick_thread.ordinal of the thread that called kicker_enter() last */
 };
 
 /* Install the handler of the kick signal. The signal makes KVM_RUN return with EINTR and ends

@@ -1,7 +1,6 @@
 /*
- * tests/kvm/snapshots/restore_quiet_test.c: a restore asks KVM for its count of the guest's page
- * faults only if the thread's own count does not tell that there were none (struct quiet of
- * machine.h).
+ * tests/kvm/snapshots/restore_faults_test.c: the first write to a page, after requests that took
+ * no page fault: whoever makes it, and whatever else knows of it, the next restore brings it back.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -26,12 +25,6 @@ static const char module[] =
 static struct wat_lab lab;
 static husk_image *snapshot;
 static const struct vcpu_ops *real_ops;
-static uint64_t asked; /* how often KVM was asked */
-
-static uint64_t faults_asked(struct vcpu *vcpu) {
-    asked++;
-    return real_ops->faults(vcpu);
-}
 
 static struct machine *machine(void) {
     return lab.sandbox->machine;
@@ -46,12 +39,8 @@ static void restore(void) {
 }
 
 static void open_lab(void) {
-    static struct vcpu_ops ops;
     wat_lab_init(&lab);
     real_ops = lab.engine->vcpu_ops;
-    ops = *real_ops;
-    ops.faults = faults_asked;
-    lab.engine->vcpu_ops = &ops;
     wat_lab_open(&lab, module, NULL);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
 }
@@ -61,16 +50,12 @@ static void close_lab(void) {
     wat_lab_close(&lab);
 }
 
-/* Page 1 is hot, and the next restore believes this thread. False: faults are not counted here. */
-static bool begin_quiet(void) {
-    for (int i = 0; i < 4; i++) { /* without the faults of the first times */
+/* Page 1 is hot, and the first times' faults are over. */
+static void settle(void) {
+    for (int i = 0; i < 5; i++) {
         store(1);
         restore();
     }
-    machine()->quiet = (struct quiet){0};
-    store(1);
-    restore();
-    return machine()->quiet.thread != 0;
 }
 
 /* Read by the host, so that the guest takes no fault. */
@@ -82,55 +67,15 @@ static void check_restored(uint32_t page) {
     CHECK_MSG(word == 0, "page %u has %u", page, word);
 }
 
-TEST(kvm_is_not_asked_while_the_thread_takes_no_fault) {
-    SKIP_WITHOUT_COMPILER();
-    open_lab();
-    if (!begin_quiet())
-        SKIP("this hypervisor does not count the guest's page faults");
-    uint64_t before = asked;
-    int in_a_row = 0;
-    for (int i = 0; i < 1000 && in_a_row < 20; i++) { /* the kernel may take a page away */
-        store(1);
-        restore();
-        in_a_row = asked == before ? in_a_row + 1 : 0;
-        before = asked;
-        check_restored(1);
-    }
-    CHECK_EQ_I64(in_a_row, 20);
-    close_lab();
-}
-
 TEST(the_guests_fault_is_seen) {
     SKIP_WITHOUT_COMPILER();
     open_lab();
     for (int32_t page = 2; page < 100; page++) {
-        if (!begin_quiet())
-            SKIP("this hypervisor does not count the guest's page faults");
-        const uint64_t before = asked;
+        settle();
         store(page);
         restore();
         check_restored((uint32_t)page);
-        CHECK(asked > before);
-        CHECK_EQ_U64(machine()->quiet.thread, 0);
     }
-    close_lab();
-}
-
-TEST(after_a_fault_it_is_not_tried_for_a_while) {
-    SKIP_WITHOUT_COMPILER();
-    open_lab();
-    if (!begin_quiet())
-        SKIP("this hypervisor does not count the guest's page faults");
-    store(2);
-    for (uint32_t i = 0; i < QUIET_PAUSE; i++) {
-        const uint64_t before = asked;
-        restore();
-        CHECK_EQ_U64(asked, before + 1);
-        CHECK_EQ_U64(machine()->quiet.thread, 0);
-        store(1);
-    }
-    restore();
-    CHECK(machine()->quiet.thread != 0);
     close_lab();
 }
 
@@ -166,11 +111,9 @@ TEST(another_threads_run_is_seen) {
     sem_init(&is_done, 0, 0);
     CHECK_EQ_I64(pthread_create(&thread, NULL, store_elsewhere, NULL), 0);
     elsewhere(1);
-    bool is_counted = true;
-    for (int32_t page = 2; page < 100 && is_counted; page++) {
-        is_counted = begin_quiet();
+    for (int32_t page = 2; page < 100; page++) {
+        settle();
         elsewhere(page);
-        CHECK_EQ_U64(machine()->quiet.thread, 0);
         if (page % 2 == 0)
             store(1); /* and this thread again */
         restore();
@@ -181,8 +124,6 @@ TEST(another_threads_run_is_seen) {
     sem_destroy(&is_wanted);
     sem_destroy(&is_done);
     close_lab();
-    if (!is_counted)
-        SKIP("this hypervisor does not count the guest's page faults");
 }
 
 /* What the library writes is noted, whether or not its faults are looked at. */
@@ -191,7 +132,7 @@ TEST(what_the_library_writes_comes_back) {
     const uint32_t word = 12;
     open_lab();
     for (uint32_t page = 2; page < 100; page++) {
-        begin_quiet();
+        settle();
         CHECK_OK(husk_memory_write(lab.sandbox,
                                    RANGE(.addr = page * HUSK_PAGE_SIZE, .count = sizeof word),
                                    &word, &lab.err),
