@@ -12,6 +12,9 @@
 unsigned large_pages_in(const uint8_t *hva, uint64_t bytes);
 /* Does the kernel give so many now? They may be switched off, and memory may be too fragmented. */
 bool has_large_pages(unsigned count);
+/* The same, if memory was read before it is written: then the large page of zeros is there, which
+ * kernels before Linux 6.13 exchange for small ones. */
+bool has_large_pages_after_reads(void);
 
 #define SKIP_WITHOUT_LARGE_PAGES()                                                                 \
     do {                                                                                           \

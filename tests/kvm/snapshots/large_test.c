@@ -297,7 +297,7 @@ TEST(they_leave_as_a_whole) {
     SKIP_WITHOUT_LARGE_PAGES();
     struct wat_lab lab;
     open_with(&lab, HUSK_LARGE_PAGES_AUTO);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (has_large_pages_after_reads() ? 2 : 1); i++) {
         write_pages(&lab, 4 * MIB_PAGES, 16 * MIB_PAGES, 1);
         CHECK_LARGE_PAGES(large_of(&lab), 8);
         restore(&lab);
@@ -340,7 +340,7 @@ TEST(pages_beyond_the_hot_set_leave_as_a_whole) {
     husk_image *snapshot = NULL;
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     renew(&lab, snapshot, HUSK_LARGE_PAGES_ALWAYS);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < (has_large_pages_after_reads() ? 3 : 1); i++) {
         write_pages(&lab, 4 * MIB_PAGES, 60 * MIB_PAGES, 1);
         CHECK_LARGE_PAGES(large_of(&lab), 30);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
