@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -103,9 +102,12 @@ static int run_touch(struct machine *machine, const struct touch_list *list,
  * a VM than the one that ran it first. There a spare VM must not have run. */
 static bool may_run_first(void) {
     struct utsname os;
-    unsigned major = 0, minor = 0;
-    return uname(&os) == 0 && sscanf(os.release, "%u.%u", &major, &minor) == 2 &&
-           (major > 6 || (major == 6 && minor >= 13));
+    char *rest = NULL;
+    if (uname(&os) != 0)
+        return false;
+    const unsigned long major = strtoul(os.release, &rest, 10);
+    const unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
+    return major > 6 || (major == 6 && minor >= 13);
 }
 
 /* The guest takes its first page faults now: code of the entry page touches the pages. */

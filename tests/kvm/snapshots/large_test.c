@@ -514,10 +514,8 @@ TEST(what_is_written_into_a_collapsed_page_comes_back) {
 TEST(refused_advice_is_no_failure) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
-    wat_lab_init(&lab);
+    open_with(&lab, HUSK_LARGE_PAGES_AUTO);
     for (unsigned nth = 1; nth < 12; nth++) {
-        if (lab.image == NULL)
-            open_with(&lab, HUSK_LARGE_PAGES_AUTO);
         lab.image->large_votes = 0;
         lab.image->large_trials = 0;
         fault_arm(FAULT_EVER, nth, "madvise");
