@@ -72,8 +72,10 @@ static inline uint64_t count_faults(struct machine *machine) {
     return faults;
 }
 
-/* MADV_COLD is refused there, and does nothing to a page that is in use. */
-RARE bool machine_is_locked(struct machine *machine) {
+/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest's
+ * first write there may be a fault of no thread. MADV_COLD is refused there, and does nothing to a
+ * page that is in use. */
+RARE static bool is_locked(struct machine *machine) {
     if (!machine->was_locked)
         machine->was_locked = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
     return machine->was_locked;
@@ -83,7 +85,7 @@ HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
     const uint64_t faults = count_faults(machine);
     if (machine->has_uncounted_faults &&
-        (hotset_has_large(&machine->hotset) || machine_is_locked(machine)))
+        (hotset_has_large(&machine->hotset) || is_locked(machine)))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,

@@ -48,7 +48,7 @@ struct machine {
     bool has_uncounted_faults;
     /* memories and tables may have other sizes than machine_make_equal() gave them last */
     bool is_resized;
-    bool was_locked; /* see machine_is_locked() */
+    bool was_locked; /* machine.c: is_locked() */
     struct kicker kicker;
     struct arena arena;
     struct tally tally; /* of the sandbox that has the machine */
@@ -164,9 +164,6 @@ static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
         hotset_doubt(&machine->hotset); /* KVM's emulator writes (REP INS), and counts no fault */
     return status;
 }
-/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest's
- * first write there may be a fault of no thread. */
-bool machine_is_locked(struct machine *machine);
 /* Tell the hot set all pages that were written since the memory was mapped. */
 int machine_find_written(struct machine *machine, struct husk_error *err);
 

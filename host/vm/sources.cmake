@@ -7,7 +7,6 @@ set(sources
     regs_x86_64.c
     syspages_tables_x86_64.c
     syspages_x86_64.c
-    thread_faults_x86_64.c
     vcpu_kvm.c
     vcpu_kvm_stats.c
     vcpu_kvm_x86_64.c
