@@ -3,7 +3,6 @@
  * for every n: allocations, mappings, files, threads and operations of the VM (a scripted one).
  * Each failure must return a status, leave the out-parameters untouched, and leak nothing.
  */
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "exception.h"
 #include "exception_place.h"
 #include "fault_wraps.h"
+#include "files_in.h"
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
@@ -263,15 +263,6 @@ static void world_free(struct world *world) {
     CHECK_EQ_U64(world->backend.vms, 0);
 }
 
-static unsigned count_fds(void) {
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* Returns whether the armed failure happened. */
 static bool run_once(unsigned nth, bool is_tag_defined, const uint8_t *bytes, size_t count) {
     struct world world = {.backend = {.guest = guest_script, .fails = fault_next},
@@ -302,13 +293,13 @@ TEST(every_operation_may_fail) {
     size_t count;
     uint8_t *bytes = guest_exception_make(&count);
     CHECK(!run_once(0, true, bytes, count));
-    const unsigned fds = count_fds();
+    const unsigned fds = files_in("/proc/self/fd");
     for (int defined = 0; defined < 2; defined++) {
         unsigned nth = 1;
         while (run_once(nth, defined != 0, bytes, count))
             nth++;
         printf("  %u operations were made to fail\n", nth - 1);
-        CHECK_EQ_U64(count_fds(), fds);
+        CHECK_EQ_U64(files_in("/proc/self/fd"), fds);
         CHECK_MSG(nth > 60, "only %u operations were counted; is the suite linked with --wrap?",
                   nth);
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fault_steps.h"
+#include "files_in.h"
 #include "harness.h"
 
 static const char old_text[] = "what was there before";
@@ -62,7 +63,7 @@ static void check_saved(struct fault_world *world, enum fault_holds holds, const
               when, world->err.message);
     fault_check_holds(world, world->sandbox, holds, when);
     husk_image_unref(opened);
-    CHECK_EQ_U64(fault_files_in(world->folder), 1);
+    CHECK_EQ_U64(files_in(world->folder), 1);
 }
 
 /* Nothing has changed; but if the last step of all is what failed, the new file is there. */
@@ -77,7 +78,7 @@ static void check_failed(struct fault_world *world, const struct save *save,
     CHECK_MSG(!is_last || strcmp(fault_name(), "fsync") == 0, "%s: %s", when, err->message);
     CHECK_MSG(is_last || file_is_old(world, save->was_there), "%s: the old file is gone: %s", when,
               err->message);
-    CHECK_MSG(fault_files_in(world->folder) == (is_last || save->was_there),
+    CHECK_MSG(files_in(world->folder) == (is_last || save->was_there),
               "%s: a temporary file is left", when);
     counts->unchanged += !is_last;
     counts->replaced += is_last;

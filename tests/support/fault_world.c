@@ -1,12 +1,12 @@
 /* tests/support/fault_world.c: see fault_world.h. */
 #include "fault_world.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "image_internal.h"
 #include "sandbox_internal.h"
@@ -180,22 +180,9 @@ void fault_world_close(struct fault_world *world) {
 
 /* ---- What is left, and what was made to fail ---- */
 
-unsigned fault_files_in(const char *folder) {
-    unsigned count = 0;
-    DIR *dir = opendir(folder);
-    CHECK(dir != NULL);
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
-
-static unsigned count_fds(void) {
-    return fault_files_in("/proc/self/fd");
-}
-
 struct fault_usage fault_usage_now(void) {
-    return (struct fault_usage){fault_live_blocks(), fault_live_mapped(), count_fds()};
+    return (struct fault_usage){fault_live_blocks(), fault_live_mapped(),
+                                files_in("/proc/self/fd")};
 }
 
 void fault_check_usage(const struct fault_usage *before, const char *what, enum fault_mode mode) {

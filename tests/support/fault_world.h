@@ -105,6 +105,5 @@ struct fault_usage {
 struct fault_usage fault_usage_now(void);
 /* Fail the test if the process has more blocks, mappings or descriptors than before. */
 void fault_check_usage(const struct fault_usage *before, const char *what, enum fault_mode mode);
-unsigned fault_files_in(const char *folder);
 
 #endif

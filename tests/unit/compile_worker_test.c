@@ -2,7 +2,6 @@
  * libhusk_compile: it makes images, and each failure of the worker has a distinct error: missing,
  * crashing, killed, silent, out of time, out of memory. Nothing is leaked.
  */
-#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,19 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "husk_compile.h"
 #include "small_module.h"
-
-static int open_fds(void) {
-    DIR *folder = opendir("/proc/self/fd");
-    int count = 0;
-    CHECK(folder != NULL);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
 
 TEST(an_image_comes_out) {
     need_worker();
@@ -133,7 +123,8 @@ static int run_fake(const char *script, const struct husk_compile_options *base,
 TEST(the_worker_fails) {
     struct husk_error err;
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    int before = open_fds(), fd = -1;
+    const unsigned before = files_in("/proc/self/fd");
+    int fd = -1;
     CHECK_STATUS(run_fake("kill -KILL $$", &options, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "killed");
     CHECK_STATUS(
@@ -159,7 +150,7 @@ TEST(the_worker_fails) {
     options.worker_path = "/proc/self/environ";
     CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err),
                  HUSK_E_NOT_FOUND);
-    CHECK_EQ_I64(open_fds(), before);
+    CHECK_EQ_I64(files_in("/proc/self/fd"), before);
 }
 
 /* The worker gets its descriptors (6: its own program) and no others, no environment, and an
@@ -298,14 +289,14 @@ TEST(to_a_file) {
 TEST(nothing_is_leaked) {
     need_worker();
     struct husk_error err;
-    int before = open_fds();
+    unsigned before = files_in("/proc/self/fd");
     for (int i = 0; i < 10; i++) {
         int fd = -1;
         CHECK_OK(husk_compile(small_wasm, sizeof small_wasm, NULL, &fd, &err), err);
         close(fd);
         CHECK(husk_compile(small_wasm, 20, NULL, &fd, &err) != 0);
     }
-    CHECK_EQ_I64(open_fds(), before);
+    CHECK_EQ_I64(files_in("/proc/self/fd"), before);
 }
 
 TEST_MAIN()

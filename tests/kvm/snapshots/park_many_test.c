@@ -2,12 +2,12 @@
  * tests/kvm/snapshots/park_many_test.c: thousands of parked sandboxes with a few VMs; and threads
  * that park, call and interrupt at once.
  */
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "literals.h"
 #include "sandbox_internal.h"
@@ -23,23 +23,13 @@ static uint32_t rounds_wanted(uint32_t most) {
     return wanted < most ? wanted : most;
 }
 
-static unsigned entries_of(const char *path) {
-    unsigned count = 0;
-    DIR *dir = opendir(path);
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* The descriptors and threads of this process. KVM adds threads of its own to it. */
 struct usage {
     unsigned fds, threads;
 };
 
 static struct usage usage_now(void) {
-    return (struct usage){entries_of("/proc/self/fd"), entries_of("/proc/self/task")};
+    return (struct usage){files_in("/proc/self/fd"), files_in("/proc/self/task")};
 }
 
 static uint64_t vms_now(const struct state_lab *lab) {

@@ -2,7 +2,6 @@
  * tests/kvm/snapshots/park_test.c: a parked sandbox has no VM and keeps all the rest. Every
  * function works on it as on others. A call brings it back.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,6 +9,7 @@
 
 #include "engine_internal.h"
 #include "error.h"
+#include "files_in.h"
 #include "harness.h"
 #include "last_backtrace.h"
 #include "literals.h"
@@ -35,16 +35,6 @@ static struct husk_stats stats_of(const struct state_lab *lab) {
     return stats;
 }
 
-static unsigned fds_count(void) {
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* The guest sees the state that the host has. */
 static void look(struct state_lab *lab) {
     CHECK_EQ_U64((uint64_t)STATE_CALL(lab, "size"),
@@ -62,17 +52,17 @@ TEST(it_comes_back_as_it_was) {
     uint64_t random = 1;
     open_without_pool(&lab);
     STATE_CALL(&lab, "load", 0);
-    const unsigned fds = fds_count();
+    const unsigned fds = files_in("/proc/self/fd");
     for (unsigned i = 0; i < 12; i++) {
         state_scramble(&lab, lab.sandbox, &random);
         state_copy_take(lab.sandbox, &copy);
         park(&lab);
-        CHECK(fds_count() < fds);
+        CHECK(files_in("/proc/self/fd") < fds);
         CHECK(state_copy_equal(lab.sandbox, &copy));
         park(&lab); /* again */
         STATE_CALL(&lab, "host", 1);
         CHECK(!husk_sandbox_is_parked(lab.sandbox));
-        CHECK_EQ_U64(fds_count(), fds);
+        CHECK_EQ_U64(files_in("/proc/self/fd"), fds);
         state_copy_done(&copy);
         look(&lab);
     }

@@ -4,7 +4,6 @@
  * memory. HUSK_TEST_ROUNDS sets the rounds of the property test (default 10,000; with sanitizers
  * 2000).
  */
-#include <dirent.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "state_guest.h"
 #include "wat.h"
@@ -33,13 +33,9 @@ static unsigned count_lines(const char *path) {
 }
 
 static struct footprint footprint_now(void) {
-    struct footprint now = {.maps = count_lines("/proc/self/maps"),
+    struct footprint now = {.fds = files_in("/proc/self/fd"),
+                            .maps = count_lines("/proc/self/maps"),
                             .heap_bytes = mallinfo2().uordblks};
-    DIR *dir = opendir("/proc/self/fd");
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        now.fds++;
-    closedir(dir);
     char line[128];
     FILE *file = fopen("/proc/self/status", "re");
     CHECK(file != NULL);

@@ -2,11 +2,11 @@
  * tests/kvm/snapshots/snapshot_test.c: snapshots: the state that they keep. They are independent of
  * all later changes, of each other, and of the order in which they are used and freed.
  */
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "image_internal.h"
 #include "state_guest.h"
@@ -100,16 +100,6 @@ TEST(chains_are_independent) {
     state_close(&lab);
 }
 
-static unsigned fds_open(void) {
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* A snapshot from a restored state, many times, each with a page and a table's growth of its own:
  * the depth of the chain must cost neither descriptors nor mappings. */
 TEST(long_chains_stay_flat) {
@@ -118,7 +108,7 @@ TEST(long_chains_stay_flat) {
     husk_image *last = NULL;
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "grow", 20);
-    const unsigned fds_before = fds_open();
+    const unsigned fds_before = files_in("/proc/self/fd");
     for (int i = 0; i < 300; i++) {
         STATE_CALL(&lab, "store", 4096 * (i * 7 % 300), i);
         STATE_CALL(&lab, "tgrow", 16);
@@ -127,7 +117,8 @@ TEST(long_chains_stay_flat) {
         last = next;
         CHECK_OK(husk_sandbox_restore(lab.sandbox, last, &lab.err), lab.err);
     }
-    CHECK_MSG(fds_open() <= fds_before + 40, "%u descriptors, %u before", fds_open(), fds_before);
+    CHECK_MSG(files_in("/proc/self/fd") <= fds_before + 40, "%u descriptors, %u before",
+              files_in("/proc/self/fd"), fds_before);
     CHECK(last->data_segments_count <= lab.image->data_segments_count + 1);
     husk_sandbox *fresh = state_sandbox(&lab, last);
     for (int i = 0; i < 300; i++)

@@ -3,7 +3,6 @@
  * New sandboxes of the image find them, and they hold exactly the image. Nothing of them is left
  * when they are not wanted any more.
  */
-#include <dirent.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "files_in.h"
 #include "image_internal.h"
 #include "literals.h"
 #include "sandbox_internal.h"
@@ -89,16 +89,6 @@ static int64_t call(struct lab *lab, husk_sandbox *sandbox, const char *name, in
              lab->err);
     CHECK_EQ_U64(outcome.kind, HUSK_RETURNED);
     return result.of.i64;
-}
-
-static unsigned entries_of(const char *path) {
-    unsigned count = 0;
-    DIR *dir = opendir(path);
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
 }
 
 /* All that a guest can reach, as the host sees it. */
@@ -190,7 +180,7 @@ TEST(nothing_is_left) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
     for (int i = 0; i < 6; i++) {
-        const unsigned fds = entries_of("/proc/self/fd"), threads = entries_of("/proc/self/task");
+        const unsigned fds = files_in("/proc/self/fd"), threads = files_in("/proc/self/task");
         lab_open(&lab);
         CHECK_OK(husk_sandbox_prepare(lab.image, NULL, NULL, 3, &lab.err), lab.err);
         if (i % 3 == 0)
@@ -199,10 +189,10 @@ TEST(nothing_is_left) {
             wait_a_little(); /* in the middle of one */
         husk_image *image = husk_image_ref(lab.image);
         lab_close(&lab);
-        CHECK_EQ_U64(entries_of("/proc/self/task"), threads);
+        CHECK_EQ_U64(files_in("/proc/self/task"), threads);
         CHECK_STATUS(husk_sandbox_prepare(image, NULL, NULL, 1, &lab.err), HUSK_E_STATE);
         husk_image_unref(image);
-        CHECK_EQ_U64(entries_of("/proc/self/fd"), fds);
+        CHECK_EQ_U64(files_in("/proc/self/fd"), fds);
     }
 }
 

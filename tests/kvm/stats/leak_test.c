@@ -2,11 +2,11 @@
  * tests/kvm/stats/leak_test.c: many sandboxes are made, used in every way, and freed. They leave no
  * file descriptor, mapping or memory behind.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "files_in.h"
 #include "guest_lab.h"
 #include "harness.h"
 
@@ -15,11 +15,7 @@ struct usage {
 };
 
 static struct usage usage_now(void) {
-    struct usage usage = {0};
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir) != NULL)
-        usage.fds++;
-    closedir(dir);
+    struct usage usage = {.fds = files_in("/proc/self/fd")};
     FILE *file = fopen("/proc/self/maps", "re");
     for (int c; (c = getc(file)) != EOF;)
         usage.maps += c == '\n';
