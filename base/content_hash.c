@@ -205,6 +205,18 @@ int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_o
     return 0;
 }
 
+int content_hash_file(int fd, uint64_t bytes, uint64_t field_offset,
+                      uint8_t ret_total[CONTENT_HASH_BYTES]) {
+    struct content_hash hash;
+    if (content_hash_read(fd, bytes, &hash) != 0)
+        return -1;
+    const int rc = content_hash_total(&hash, fd, field_offset, ret_total);
+    const int sys_errno = errno;
+    content_hash_done(&hash);
+    errno = sys_errno;
+    return rc;
+}
+
 void content_hash_done(struct content_hash *hash) {
     free(hash->pieces);
     *hash = (struct content_hash){0};

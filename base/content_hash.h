@@ -38,6 +38,10 @@ int content_hash_copy(int src_fd, int fd, uint64_t bytes, struct content_hash *r
  * from fd, in which the file must be unchanged. Returns 0, or -1 with errno. */
 int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_offset,
                        uint8_t ret_total[CONTENT_HASH_BYTES]);
+/* All of it for a file of so many bytes: read, and without the field. The offset of the file moves.
+ * Returns 0, or -1 with errno. */
+int content_hash_file(int fd, uint64_t bytes, uint64_t field_offset,
+                      uint8_t ret_total[CONTENT_HASH_BYTES]);
 void content_hash_done(struct content_hash *hash);
 
 #endif

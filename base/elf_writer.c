@@ -199,12 +199,7 @@ int elf_writer_finish(struct elf_writer *writer, uint64_t entry_gva) {
 int elf_writer_hash(struct elf_writer *writer, size_t descriptor_offset) {
     const uint64_t at = writer->descriptor_offset + descriptor_offset;
     uint8_t total[CONTENT_HASH_BYTES];
-    struct content_hash hash;
-    if (content_hash_read(writer->fd, writer->end, &hash) != 0)
-        return error_sys(writer->err, errno, "cannot read an image back");
-    const int rc = content_hash_total(&hash, writer->fd, at, total);
-    const int sys_errno = errno;
-    content_hash_done(&hash);
-    return rc != 0 ? error_sys(writer->err, sys_errno, "cannot read an image back")
-                   : elf_writer_put(writer, at, total, sizeof total);
+    return content_hash_file(writer->fd, writer->end, at, total) != 0
+               ? error_sys(writer->err, errno, "cannot read an image back")
+               : elf_writer_put(writer, at, total, sizeof total);
 }

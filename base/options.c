@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "hot.h"
 
 struct field {
     const char *name;
@@ -119,7 +120,6 @@ HOT static int options_read(const struct layout *layout, const void *given, void
     return options_read(&layout, given, ret_options, err);                                         \
     }
 #include "options.def"
-#include "hot.h"
 
 /* ---- Structs that the library fills ---- */
 

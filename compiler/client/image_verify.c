@@ -34,13 +34,9 @@ static bool find_note(int fd, uint64_t *ret_offset) {
 
 static bool content_matches(int fd, uint64_t bytes, uint64_t hash_offset,
                             const uint8_t expected[CONTENT_HASH_BYTES]) {
-    struct content_hash hash;
     uint8_t total[CONTENT_HASH_BYTES];
-    if (content_hash_read(fd, bytes, &hash) != 0)
-        return false;
-    const int rc = content_hash_total(&hash, fd, hash_offset, total);
-    content_hash_done(&hash);
-    return rc == 0 && memcmp(total, expected, sizeof total) == 0 && lseek(fd, 0, SEEK_SET) == 0;
+    return content_hash_file(fd, bytes, hash_offset, total) == 0 &&
+           memcmp(total, expected, sizeof total) == 0 && lseek(fd, 0, SEEK_SET) == 0;
 }
 
 bool image_is_of(int fd, const uint8_t wasm_sha256[32], struct husk_image_header *ret_header,

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "engine_internal.h"
+#include "clock_cond.h"
 #include "error.h"
 #include "kick.h"
 #include "options.h"
@@ -38,15 +39,8 @@ static int options_take(const struct husk_engine_options *options,
     return 0;
 }
 
-/* Its thread waits until a time, too. */
 static int spares_init(struct spares *spares, struct husk_error *err) {
-    pthread_condattr_t attributes;
-    int rc = pthread_condattr_init(&attributes);
-    if (rc == 0) {
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        rc = pthread_cond_init(&spares->wake, &attributes);
-        pthread_condattr_destroy(&attributes);
-    }
+    int rc = clock_cond_init(&spares->wake);
     if (rc != 0)
         return error_sys(err, rc, "cannot prepare spare VMs");
     pthread_mutex_init(&spares->lock, NULL);

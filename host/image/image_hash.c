@@ -57,16 +57,11 @@ static int check_sha256(const struct image_code *code, struct husk_error *err) {
 static int check_content_hash(const struct image_code *code, struct husk_error *err) {
     const uint64_t at = code->note_offset + offsetof(struct husk_image_header, content_hash);
     const struct image_file *file = code->file;
-    struct content_hash own = {0};
     uint8_t total[CONTENT_HASH_BYTES];
-    if (file->hash.pieces == NULL && content_hash_read(file->fd, file->count, &own) != 0)
-        return error_sys(err, errno, "cannot read the image");
-    const int rc =
-        content_hash_total(file->hash.pieces != NULL ? &file->hash : &own, file->fd, at, total);
-    const int sys_errno = errno;
-    content_hash_done(&own);
+    const int rc = file->hash.pieces != NULL ? content_hash_total(&file->hash, file->fd, at, total)
+                                             : content_hash_file(file->fd, file->count, at, total);
     if (rc != 0)
-        return error_sys(err, sys_errno, "cannot read the image");
+        return error_sys(err, errno, "cannot read the image");
     return memcmp(total, code->header.content_hash, sizeof total) == 0 ? 0 : is_damaged(err);
 }
 

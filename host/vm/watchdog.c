@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "clock.h"
+#include "clock_cond.h"
 #include "error.h"
 
 /* Entries that are due within this time of each other share a wake-up; CPU clocks are looked at no
@@ -141,13 +142,7 @@ static void *watchdog_main(void *argument) {
 }
 
 int watchdog_init(struct watchdog *watchdog, struct husk_error *err) {
-    pthread_condattr_t attributes;
-    int rc = pthread_condattr_init(&attributes);
-    if (rc != 0)
-        return error_sys(err, rc, "cannot prepare the watchdog");
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    rc = pthread_cond_init(&watchdog->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    int rc = clock_cond_init(&watchdog->wake);
     if (rc != 0)
         return error_sys(err, rc, "cannot prepare the watchdog");
     pthread_mutex_init(&watchdog->lock, NULL);
