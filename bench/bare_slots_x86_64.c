@@ -1,9 +1,8 @@
 /*
  * bench/bare_slots_x86_64.c: see bare_slots.h. This file uses nothing of libhusk.
  *
- * The first slot is at guest-physical 0 and mapped 1:1 by one large page: 0x1000 PML4, 0x2000 PDPT,
- * 0x3000 PD, 0x4000 TSS and its I/O bitmap (all zero: every port allowed), 0x8000 code. Intel SDM
- * vol. 3A 4.5 (paging), vol. 1 19.5.2 (I/O bitmap). The other slots are 16 GiB apart.
+ * The first slot is at guest-physical 0, with the guest of bare_guest_x86_64.c. The other slots are
+ * 16 GiB apart.
  */
 #include "bare_slots.h"
 
@@ -15,48 +14,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, TSS = 0x4000, CODE = 0x8000 };
-enum { TSS_IO_BASE = 102, TSS_BYTES = 104, IO_BITMAP_BYTES = 8193, CPUID_ENTRIES = 256 };
+#include "bare_guest.h"
+
+enum { CPUID_ENTRIES = 256 };
 #define SLOT_STRIDE (1ull << 34)
-
-static void entry_put(uint8_t *memory, uint32_t at, uint64_t entry) {
-    memcpy(memory + at, &entry, sizeof entry);
-}
-
-static void memory_fill(uint8_t *memory) {
-    static const uint8_t code[] = {0xe7, 0x10, 0xeb, 0xfc}; /* out %eax, $0x10; jmp to it */
-    const uint16_t io_base = TSS_BYTES;
-    entry_put(memory, PML4, PDPT | 7);
-    entry_put(memory, PDPT, PD | 7);
-    entry_put(memory, PD, 0xe7); /* present, writable, user, accessed, dirty, large */
-    memcpy(memory + TSS + TSS_IO_BASE, &io_base, sizeof io_base);
-    memcpy(memory + CODE, code, sizeof code);
-}
-
-static int registers_set(const struct bare_slots *slots) {
-    struct kvm_sregs sregs;
-    struct kvm_regs regs = {.rip = CODE, .rflags = 0x3002}; /* IOPL 3 */
-    if (ioctl(slots->vcpu_fd, KVM_GET_SREGS, &sregs) != 0)
-        return -1;
-    sregs.cr3 = PML4;
-    sregs.cr4 |= 0x20;       /* PAE */
-    sregs.cr0 |= 0x80000001; /* PG, PE */
-    sregs.efer |= 0x500;     /* LME, LMA */
-    sregs.cs = (struct kvm_segment){
-        .limit = ~0u, .selector = 0x33, .type = 11, .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1};
-    sregs.ss = (struct kvm_segment){
-        .limit = ~0u, .selector = 0x2b, .type = 3, .present = 1, .dpl = 3, .db = 1, .s = 1, .g = 1};
-    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;
-    sregs.tr = (struct kvm_segment){.base = TSS,
-                                    .limit = TSS_BYTES + IO_BITMAP_BYTES - 1,
-                                    .selector = 0x40,
-                                    .type = 11,
-                                    .present = 1};
-    return ioctl(slots->vcpu_fd, KVM_SET_SREGS, &sregs) != 0 ||
-                   ioctl(slots->vcpu_fd, KVM_SET_REGS, &regs) != 0
-               ? -1
-               : 0;
-}
 
 int bare_slots_init(struct bare_slots *slots, const uint64_t *bytes, uint32_t count) {
     *slots = (struct bare_slots){.vm_fd = -1, .vcpu_fd = -1, .run = MAP_FAILED, .count = count};
@@ -90,7 +51,7 @@ static int memory_make(struct bare_slots *slots) {
         if (ioctl(slots->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) != 0)
             return -1;
     }
-    memory_fill(slots->memory[0]);
+    bare_guest_fill(slots->memory[0], 1, 0);
     return 0;
 }
 
@@ -112,7 +73,7 @@ int bare_slots_make(struct bare_slots *slots) {
     slots->run =
         mmap(NULL, slots->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, slots->vcpu_fd, 0);
     if (slots->run == MAP_FAILED || ioctl(slots->vcpu_fd, KVM_SET_CPUID2, slots->cpuid) != 0 ||
-        registers_set(slots) != 0)
+        bare_guest_set_registers(slots->vcpu_fd, 0) != 0)
         return -1;
     return run_once(slots);
 }

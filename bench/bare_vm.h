@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bare_guest.h"
+
 struct bare_vm {
     int kvm_fd, vm_fd, vcpu_fd;
     uint8_t *memory;
@@ -21,7 +23,7 @@ struct bare_vm {
 
 /* The guest writes from here on: one word in each of the first `pages` pages, at an offset that
  * differs from page to page. */
-#define BARE_VM_FIRST 0x20000u
+#define BARE_VM_FIRST BARE_GUEST_FIRST
 
 /* memory_bytes: a multiple of 2 MiB, at most 1 GiB. pages: the number of pages that each run
  * writes. logs_dirty: KVM keeps a dirty log. Returns 0, or -1 with errno. Call bare_vm_close() in

@@ -1,11 +1,4 @@
-/*
- * bench/bare_vm_x86_64.c: see bare_vm.h. This file uses nothing of libhusk. All guest code runs in
- * ring 3 of long mode.
- *
- * Layout of its memory, mapped 1:1 by large pages: 0x1000 PML4, 0x2000 PDPT, 0x3000 PD, 0x4000 TSS
- * and its I/O bitmap (all zero: every port allowed), 0x8000 code, 0x20000 the pages that the guest
- * writes. Intel SDM vol. 3A 4.5 (paging), vol. 1 19.5.2 (I/O bitmap).
- */
+/* bench/bare_vm_x86_64.c: see bare_vm.h. This file uses nothing of libhusk. */
 #include "bare_vm.h"
 
 #include <errno.h>
@@ -15,75 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum {
-    PML4 = 0x1000,
-    PDPT = 0x2000,
-    PD = 0x3000,
-    TSS = 0x4000,
-    CODE = 0x8000,
-    LARGE_PAGE = 0x200000
-};
-enum { TSS_IO_BASE = 102, TSS_BYTES = 104, IO_BITMAP_BYTES = 8193 };
-
-static const uint8_t code_idle[] = {0xe7, 0x10, 0xeb, 0xfc}; /* out %eax, $0x10; jmp to it */
-/* RSI: the first place, EDX: how many pages. The stride of 4096 + 16 moves through the page, so
- * that not all words fall into one set of the first-level cache; it stays in neighbouring pages for
- * 256 of them. */
-static const uint8_t code_touch[] = {
-    0x48, 0x89, 0xf7,                         /* 0: mov %rsi, %rdi */
-    0x89, 0xd1,                               /*    mov %edx, %ecx */
-    0x83, 0x07, 0x01,                         /* 5: addl $1, (%rdi) */
-    0x48, 0x81, 0xc7, 0x10, 0x10, 0x00, 0x00, /*    add $4112, %rdi */
-    0xff, 0xc9,                               /*    dec %ecx */
-    0x75, 0xf2,                               /*    jnz 5 */
-    0xe7, 0x10,                               /*    out %eax, $0x10 */
-    0xeb, 0xe9,                               /*    jmp 0 */
-};
-
-static void entry_put(uint8_t *memory, uint32_t at, uint64_t entry) {
-    memcpy(memory + at, &entry, sizeof entry);
-}
-
-static void memory_fill(struct bare_vm *vm, uint32_t pages) {
-    const uint16_t io_base = TSS_BYTES;
-    entry_put(vm->memory, PML4, PDPT | 7);
-    entry_put(vm->memory, PDPT, PD | 7);
-    for (uint32_t i = 0; i < vm->memory_bytes / LARGE_PAGE; i++) {
-        /* present, writable, user, accessed, dirty, large */
-        entry_put(vm->memory, PD + 8 * i, (uint64_t)i * LARGE_PAGE | 0xe7);
-    }
-    memcpy(vm->memory + TSS + TSS_IO_BASE, &io_base, sizeof io_base);
-    if (pages == 0)
-        memcpy(vm->memory + CODE, code_idle, sizeof code_idle);
-    else
-        memcpy(vm->memory + CODE, code_touch, sizeof code_touch);
-}
-
-static int registers_set(const struct bare_vm *vm, uint32_t pages) {
-    struct kvm_sregs sregs;
-    /* IOPL 3 */
-    struct kvm_regs regs = {.rip = CODE, .rsi = BARE_VM_FIRST, .rdx = pages, .rflags = 0x3002};
-    if (ioctl(vm->vcpu_fd, KVM_GET_SREGS, &sregs) != 0)
-        return -1;
-    sregs.cr3 = PML4;
-    sregs.cr4 |= 0x20;       /* PAE */
-    sregs.cr0 |= 0x80000001; /* PG, PE */
-    sregs.efer |= 0x500;     /* LME, LMA */
-    sregs.cs = (struct kvm_segment){
-        .limit = ~0u, .selector = 0x33, .type = 11, .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1};
-    sregs.ss = (struct kvm_segment){
-        .limit = ~0u, .selector = 0x2b, .type = 3, .present = 1, .dpl = 3, .db = 1, .s = 1, .g = 1};
-    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;
-    sregs.tr = (struct kvm_segment){.base = TSS,
-                                    .limit = TSS_BYTES + IO_BITMAP_BYTES - 1,
-                                    .selector = 0x40,
-                                    .type = 11,
-                                    .present = 1};
-    return ioctl(vm->vcpu_fd, KVM_SET_SREGS, &sregs) != 0 ||
-                   ioctl(vm->vcpu_fd, KVM_SET_REGS, &regs) != 0
-               ? -1
-               : 0;
-}
+#include "bare_guest.h"
 
 static const struct bare_vm bare_vm_closed = {.kvm_fd = -1,
                                               .vm_fd = -1,
@@ -105,7 +30,7 @@ int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool l
     if (run_bytes < (int)sizeof(struct kvm_run) || vm->vm_fd < 0 || vm->memory == MAP_FAILED)
         return -1;
     vm->run_bytes = (size_t)run_bytes;
-    memory_fill(vm, pages);
+    bare_guest_fill(vm->memory, (uint32_t)(memory_bytes / BARE_GUEST_LARGE_PAGE), pages);
     struct kvm_userspace_memory_region region = {.flags = logs_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0,
                                                  .memory_size = memory_bytes,
                                                  .userspace_addr = (uintptr_t)vm->memory};
@@ -115,7 +40,7 @@ int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool l
     if (vm->vcpu_fd < 0)
         return -1;
     vm->run = mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu_fd, 0);
-    return vm->run == MAP_FAILED ? -1 : registers_set(vm, pages);
+    return vm->run == MAP_FAILED ? -1 : bare_guest_set_registers(vm->vcpu_fd, pages);
 }
 
 void bare_vm_close(struct bare_vm *vm) {
@@ -144,7 +69,7 @@ static int file_map(struct bare_vm *vm, int fd) {
 
 int bare_vm_put_in_file(struct bare_vm *vm) {
     for (size_t at = BARE_VM_FIRST; at < vm->memory_bytes; at += sizeof(uint64_t))
-        entry_put(vm->memory, (uint32_t)at, 0x9e3779b97f4a7c15u * (at + 1));
+        bare_guest_put(vm->memory, (uint32_t)at, 0x9e3779b97f4a7c15u * (at + 1));
     int fd = memfd_create("bare_vm", MFD_CLOEXEC);
     if (fd < 0)
         return -1;
