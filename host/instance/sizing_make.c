@@ -19,13 +19,10 @@ static const char *name_of(const husk_image *image) {
 static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
     uint64_t *words =
-        calloc(2 * ((size_t)code->memories_count + code->tables_count) + 1, sizeof *words);
+        calloc(sizing_words(code->memories_count, code->tables_count) + 1, sizeof *words);
     if (words == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
-    sizing->memory_bytes = words;
-    sizing->memory_max_pages = sizing->memory_bytes + code->memories_count;
-    sizing->table_entries = sizing->memory_max_pages + code->memories_count;
-    sizing->table_max_entries = sizing->table_entries + code->tables_count;
+    sizing_place(sizing, words, code->memories_count, code->tables_count);
     return 0;
 }
 

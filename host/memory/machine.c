@@ -84,8 +84,7 @@ RARE static bool is_locked(struct machine *machine) {
 HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
     const uint64_t faults = count_faults(machine);
-    if (machine->has_uncounted_faults &&
-        (hotset_has_large(&machine->hotset) || is_locked(machine)))
+    if (machine->has_uncounted_faults && (hotset_has_large(&machine->hotset) || is_locked(machine)))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,
@@ -158,6 +157,15 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     machine_count_hot(machine);
     machine_change_end(machine);
     return 0;
+}
+
+void machines_free(struct machine *list, bool is_drop) {
+    while (list != NULL) {
+        struct machine *next = list->next_idle;
+        stat_add(&list->tally, STAT_pool_drops, is_drop);
+        machine_free(list);
+        list = next;
+    }
 }
 
 /* `size` is what the caller was compiled with. */

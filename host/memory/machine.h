@@ -76,10 +76,13 @@ void machine_put(struct machine *machine);
 struct machine *machine_take_bare(husk_engine *engine);
 /* Is there room for another idle machine? */
 bool pool_has_room(husk_engine *engine);
-/* machine.c. For pool.c and park.c only: make a machine without memory and VM (NULL: out of
- * memory), and free it. */
+/* machine.c. For pool.c, park.c and spare.c only: make a machine without memory and VM (NULL: out
+ * of memory), and free it. */
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
 void machine_free(struct machine *machine);
+/* Free a list of idle or spare machines. Not under a lock: destroying a VM takes a millisecond.
+ * is_drop: the pool had no room for them. */
+void machines_free(struct machine *list, bool is_drop);
 /* Do sandboxes with these limits take the same machines? */
 bool machine_limits_equal(const struct husk_sandbox_options *own,
                           const struct husk_sandbox_options *limits);

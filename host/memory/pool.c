@@ -22,16 +22,6 @@ static struct machine *pool_cut(struct pool *pool, uint32_t keep) {
     return rest;
 }
 
-/* Deliberately outside the lock: destroying a VM takes a millisecond. */
-static void machines_free(struct machine *machine, bool is_drop) {
-    while (machine != NULL) {
-        struct machine *next = machine->next_idle;
-        stat_add(&machine->tally, STAT_pool_drops, is_drop);
-        machine_free(machine);
-        machine = next;
-    }
-}
-
 /* It is worth keeping, whatever failed, unless that was running its VM. */
 void machine_put(struct machine *machine) {
     struct pool *pool = &machine->engine->pool;

@@ -23,6 +23,19 @@ struct sizing {
     uint64_t files_bytes, files_max_bytes;
 };
 
+/* One block has all arrays: so many words. */
+static inline size_t sizing_words(uint32_t memories_count, uint32_t tables_count) {
+    return 2 * ((size_t)memories_count + tables_count);
+}
+
+static inline void sizing_place(struct sizing *sizing, uint64_t *words, uint32_t memories_count,
+                                uint32_t tables_count) {
+    sizing->memory_bytes = words;
+    sizing->memory_max_pages = sizing->memory_bytes + memories_count;
+    sizing->table_entries = sizing->memory_max_pages + memories_count;
+    sizing->table_max_entries = sizing->table_entries + tables_count;
+}
+
 static inline void sizing_done(struct sizing *sizing) { /* a zeroed struct is allowed */
     free(sizing->memory_bytes);                         /* one block holds all arrays */
     *sizing = (struct sizing){0};

@@ -3,13 +3,13 @@
 
 #include "layout.h"
 #include "mailbox.h"
+#include "pages.h"
 #include "syspages.h"
 
 /* Between the lanes: a host-side overrun of one cannot reach the next. */
 #define GUARD_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 /* Enough for most small modules. With the default stack, all lanes then take 2 MiB. */
 #define LANE_MIN_BYTES 0x50000ull
-#define LOW_UNIT_BYTES 0x200000ull
 
 /* Few different lengths, so that other modules fit. */
 static uint64_t lane_bytes(uint64_t bytes) {
@@ -26,7 +26,7 @@ struct space_layout space_layout_of(const struct space_parts *parts) {
     layout.mailbox = layout.stack + HUSK_MBOX_BYTES; /* one mapping with the stack */
     layout.data = layout.mailbox + GUARD_BYTES + lane_bytes(parts->data_bytes);
     layout.ro = layout.data + GUARD_BYTES + lane_bytes(parts->is_ro_apart ? 0 : parts->ro_bytes);
-    layout.low_bytes = (layout.ro + LOW_UNIT_BYTES - 1) / LOW_UNIT_BYTES * LOW_UNIT_BYTES;
+    layout.low_bytes = large_page_up(layout.ro);
     return layout;
 }
 

@@ -25,6 +25,8 @@
 #define WARM_TEXT_PAGES 32u
 /* Of those that sandboxes of the image are known to write. */
 #define WARM_HOT_PAGES 256u
+/* And those that every call touches: of the stack, of the mailbox, and the entry. */
+#define WARM_PAGES_MAX (3u + WARM_TEXT_PAGES + WARM_HOT_PAGES)
 /* A signal of the process may fall into the run. */
 #define WARM_TRIES 100
 
@@ -38,23 +40,15 @@ struct spare_wish {
 
 /* ---- making one ---- */
 
-static uint32_t words_count(const struct image_code *code) {
-    return 2 * (code->memories_count + code->tables_count);
-}
-
-/* One block has all arrays: sizing_make.c. */
 static int sizing_copy(const struct sizing *from, const struct image_code *code,
                        struct sizing *ret_copy) {
-    const uint32_t count = words_count(code);
+    const size_t count = sizing_words(code->memories_count, code->tables_count);
     uint64_t *words = malloc((count + 1u) * sizeof *words);
     if (words == NULL)
         return HUSK_E_NOMEM;
     memcpy(words, from->memory_bytes, count * sizeof *words);
     *ret_copy = *from;
-    ret_copy->memory_bytes = words;
-    ret_copy->memory_max_pages = words + code->memories_count;
-    ret_copy->table_entries = ret_copy->memory_max_pages + code->memories_count;
-    ret_copy->table_max_entries = ret_copy->table_entries + code->tables_count;
+    sizing_place(ret_copy, words, code->memories_count, code->tables_count);
     return 0;
 }
 
@@ -113,10 +107,9 @@ static bool may_run_first(void) {
 /* The guest takes its first page faults now: code of the entry page touches the pages. */
 static int touch_pages(struct machine *machine, struct husk_error *err) {
     struct touch_list list = {.places = (uint64_t *)(void *)machine->arena.mailbox};
-    const uint64_t bytes_max = (WARM_TEXT_PAGES + WARM_HOT_PAGES + 3) * sizeof *list.places;
-    _Static_assert((WARM_TEXT_PAGES + WARM_HOT_PAGES + 3) * sizeof(uint64_t) <= HUSK_MBOX_BYTES,
-                   "the list is in the mailbox");
-    hotset_host_writes(&machine->hotset, list.places, bytes_max);
+    enum { LIST_BYTES_MAX = WARM_PAGES_MAX * sizeof(uint64_t) };
+    _Static_assert(LIST_BYTES_MAX <= HUSK_MBOX_BYTES, "the list is in the mailbox");
+    hotset_host_writes(&machine->hotset, list.places, LIST_BYTES_MAX);
     list_pages(machine, &list);
     int status = run_touch(machine, &list, err);
     memset(list.places, 0, list.count * sizeof *list.places);
@@ -181,14 +174,6 @@ static struct spare_wish *wish_unfulfilled(struct spares *spares) {
     return NULL;
 }
 
-static void machines_free(struct machine *machine) {
-    while (machine != NULL) {
-        struct machine *next = machine->next_idle;
-        machine_free(machine);
-        machine = next;
-    }
-}
-
 /* Under the lock, which is given up meanwhile. Returns whether it worked. */
 static bool fulfil(husk_engine *engine, const struct spare_wish *wish) {
     struct spares *spares = &engine->spares;
@@ -215,7 +200,7 @@ static bool fulfil(husk_engine *engine, const struct spare_wish *wish) {
         machine = NULL;
     }
     pthread_mutex_unlock(&spares->lock);
-    machines_free(machine);
+    machines_free(machine, false);
     husk_image_unref(image);
     pthread_mutex_lock(&spares->lock);
     return has_worked;
@@ -347,7 +332,7 @@ int spares_want(husk_image *image, const struct husk_sandbox_options *limits,
         pthread_cond_signal(&spares->wake);
     }
     pthread_mutex_unlock(&spares->lock);
-    machines_free(dropped);
+    machines_free(dropped, false);
     husk_image_unref(gone);
     return status;
 }
@@ -383,7 +368,7 @@ static bool drop_one(struct spares *spares) {
         spares->wishes = NULL;
     }
     pthread_mutex_unlock(&spares->lock);
-    machines_free(machines);
+    machines_free(machines, false);
     husk_image_unref(image);
     return image != NULL;
 }
