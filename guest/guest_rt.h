@@ -19,8 +19,7 @@ struct guest_object {
 
 /* The objects for an image that needs these CPU features (bits of abi/cpu_features.def): the
  * dispatcher, the memory functions, the routines of exchange.c, and those for exceptions if
- * has_exceptions is set. Returns how
- * many. */
+ * has_exceptions is set. Returns how many. */
 uint32_t guest_objects(uint64_t cpu_features, bool has_exceptions,
                        struct guest_object ret_objects[GUEST_OBJECTS_MAX]);
 

@@ -102,7 +102,7 @@ HOT void call_give(const struct call_limits *limits, struct husk_outcome *outcom
                     offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
 }
 
-HOT static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+HOT int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     int status = sandbox_check_usable(sandbox, err);
     if (status != 0)
         return status;
@@ -158,7 +158,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
-        status = check_state(sandbox, err);
+        status = call_check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
         status = error_set(err, HUSK_E_STATE,
                            calls_stand_still(&sandbox->calls)
@@ -181,7 +181,7 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
                            struct husk_error *err) {
     struct call_limits limits;
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0 && instance_idx == 0 && sandbox->image->code->instances_count == 0)
         return husk_sandbox_start(sandbox, options, ret_outcome, err);
     if (status == 0 && sandbox->calls.frame != NULL)
@@ -250,7 +250,7 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
     return status;
 }
 
-/* Check a call, after check_state(). ret_row: the function's row. */
+/* Check a call, after call_check_state(). ret_row: the function's row. */
 HOT static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                           const struct husk_image_func **ret_row, struct husk_error *err) {
     const struct husk_image_func *row = callable(sandbox->image->code, request->func);
@@ -357,7 +357,7 @@ int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_ou
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_func *row = NULL;
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0)
         status = check_call(sandbox, request, &row, err);
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
@@ -392,7 +392,7 @@ HOT static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
                                    .results = call->results,
                                    .results_count = call->results_count,
                                    .limits = &limits};
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0)
         status = call_find(sandbox, call, &request.func, err);
     if (status == 0)
@@ -420,8 +420,7 @@ HOT int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
         status = call_read(call, &copy, err);
         call = &copy;
     }
-    if (status == 0 && ((call->args == NULL && call->args_count > 0) ||
-                        (call->results == NULL && call->results_count > 0)))
+    if (status == 0 && call_lacks_values(call))
         status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
     if (status != 0)
         return status;
@@ -435,10 +434,6 @@ void husk_interrupt(husk_sandbox *sandbox) {
 }
 
 /* ---- for calls that make several ---- */
-
-int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
-    return check_state(sandbox, err);
-}
 
 int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
                  const struct husk_image_func *row, struct husk_outcome *ret_outcome,

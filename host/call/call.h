@@ -58,6 +58,11 @@ int call_explain(const struct husk_call *call, const char *how, int status, stru
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
+static inline bool call_lacks_values(const struct husk_call *call) {
+    return (call->args == NULL && call->args_count > 0) ||
+           (call->results == NULL && call->results_count > 0);
+}
+
 /* The checks of the sandbox that call_within() makes: HUSK_E_STATE, HUSK_E_POISONED,
  * HUSK_E_LIMIT. */
 int call_check_state(const husk_sandbox *sandbox, struct husk_error *err);

@@ -239,8 +239,7 @@ static int read_arguments(const struct husk_call *call, const struct husk_many *
         status = many_read(many, ret_many, err);
     if (status != 0)
         return status;
-    if ((ret_call->args == NULL && ret_call->args_count > 0) ||
-        (ret_call->results == NULL && ret_call->results_count > 0))
+    if (call_lacks_values(ret_call))
         return error_set(err, HUSK_E_INVAL, "husk_call_many: args or results are NULL");
     if (many->size < offsetof(struct husk_many, returned) + sizeof many->returned)
         return error_set(err, HUSK_E_INVAL, "husk_many has no room for a result");

@@ -301,10 +301,7 @@ HOT static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     if (status != 0)
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
-    if (parent != NULL && !parent->was_nested) {
-        machine_get_regs(sandbox->machine, &parent->regs);
-        parent->was_nested = true;
-    }
+    sandbox_keep_regs(sandbox);
     sandbox->calls.frame = frame;
     sandbox->calls.depth++;
     return 0;

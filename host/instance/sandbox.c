@@ -411,21 +411,13 @@ RARE static int restore_failed(husk_sandbox *sandbox, bool has_changed, int stat
 __attribute__((noinline)) static int restore_resized(husk_sandbox *sandbox, husk_image *image,
                                                      struct husk_error *err) {
     struct sizing sizes;
-    int status = linkage_check_states(&sandbox->link, image, err);
-    if (status == 0)
-        status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
+    int status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
     if (status != 0)
         return status;
     status = machine_make_equal(sandbox->machine, image, &sizes, false, err);
     if (status != 0)
         sizing_done(&sizes);
     return status;
-}
-
-/* The sandbox holds the image, and the machine has its sizes. */
-static inline int restore_sized(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
-    int status = linkage_check_states(&sandbox->link, image, err);
-    return status == 0 ? machine_restore(sandbox->machine, err) : status;
 }
 
 HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
@@ -448,7 +440,9 @@ HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct hu
     struct machine *machine = sandbox->machine;
     const uint32_t changes = machine->changes_begun;
     const bool is_sized = sandbox->image == image && machine_is_sized_for(machine, image);
-    status = is_sized ? restore_sized(sandbox, image, err) : restore_resized(sandbox, image, err);
+    status = linkage_check_states(&sandbox->link, image, err);
+    if (status == 0)
+        status = is_sized ? machine_restore(machine, err) : restore_resized(sandbox, image, err);
     if (status != 0)
         return restore_failed(sandbox, machine->changes_begun != changes, status, err);
     linkage_load_states(&sandbox->link, image);

@@ -61,6 +61,15 @@ int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err);
  * of this name. HUSK_E_INVAL (its size), HUSK_E_STATE (nothing is loaded; a forked child). */
 int sandbox_check_question(const husk_sandbox *sandbox, const char *name, const void *ret,
                            struct husk_error *err);
+/* Another call, or none, will have the vCPU: keep the registers of the innermost call, if there is
+ * one. Its host function's answer puts them back. */
+static inline void sandbox_keep_regs(husk_sandbox *sandbox) {
+    struct call_frame *frame = sandbox->calls.frame;
+    if (frame == NULL || frame->was_nested)
+        return;
+    machine_get_regs(sandbox->machine, &frame->regs);
+    frame->was_nested = true;
+}
 /* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
 static inline int sandbox_check_usable(const husk_sandbox *sandbox, struct husk_error *err) {
     return sandbox->image != NULL && !sandbox->is_poisoned ? 0 : sandbox_unusable(sandbox, err);

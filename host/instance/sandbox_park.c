@@ -7,22 +7,14 @@
 #include "error.h"
 #include "sandbox_internal.h"
 
-/* As frame_enter() does (host/call/run.c). */
-static void keep_regs(husk_sandbox *sandbox) {
-    struct call_frame *frame = sandbox->calls.frame;
-    if (frame == NULL || frame->was_nested || !machine_has_vm(sandbox->machine))
-        return;
-    machine_get_regs(sandbox->machine, &frame->regs);
-    frame->was_nested = true;
-}
-
 int husk_sandbox_park(husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_park: the sandbox is NULL");
     int status = sandbox_check_still(sandbox, "parking", err);
     if (status != 0)
         return status;
-    keep_regs(sandbox);
+    if (machine_has_vm(sandbox->machine))
+        sandbox_keep_regs(sandbox);
     machine_park(sandbox->machine);
     return 0;
 }
