@@ -12,7 +12,7 @@ for tool in install-deps check-layers check-sizes check-style source-files run-t
 for program in cmake ninja clang-format; do stub bin/$program 'exit 0'; done
 stub tools/find-llvm-tool 'echo clang-22'
 stub tools/run-tests 'echo "5 passed, 0 failed, 1 skipped"'
-stub bin/make 'echo "$*: words"; echo "100 passed, ${MAKE_FAILED:-0} failed, 2 skipped"; exit "${MAKE_FAILED:-0}"'
+stub bin/make 'echo "$*: words"; [ -z "$MAKE_FAILED" ] || echo "failed: kvm/some: it broke"; echo "100 passed, ${MAKE_FAILED:-0} failed, 2 skipped"; exit "${MAKE_FAILED:-0}"'
 ci() { # NAME CODE: $out is what it printed
     local code
     out=$(PATH=$tree/bin:$PATH "$tree/.ci/run" 2>&1)
@@ -32,13 +32,25 @@ all"
 MAKE_FAILED=3 ci "a suite fails" 1
 contains "a suite fails" "$(tail -n 1 <<<"$out")" " passed, "
 check "failures are counted" test "$(tail -n 1 <<<"$out" | awk '{ print $3 }')" -ge 3
+again=$(sed -n '/^=== done/,$p' <<<"$out")
+contains "what failed is said again at the end" "$again" "failed: kvm/some: it broke"
 stub tools/check-layers 'exit 1'
 ci "a check fails" 1
-contains "a check fails" "$out" "FAILED: layers"
+contains "a check fails" "$(sed -n '/^=== done/,$p' <<<"$out")" "FAILED: layers"
 stub tools/check-layers 'exit 0'
 stub tools/run-tests 'exit 0'
 ci "a suite ends without a sum" 1
 contains "a suite ends without a sum" "$out" "ended without a sum"
+
+# tools/run-tests says what failed once more, right before the sum.
+lane=$scratch/build/tests/made-up
+mkdir -p "$lane"
+printf '#!/bin/sh\necho "a.c:7: t: CHECK(x)"; echo "skipped: u: why"; echo "broken: 1 passed, 1 failed, 1 skipped"; exit 1\n' >"$lane/broken"
+chmod +x "$lane/broken"
+out=$(HUSK_KERNEL_LOG=off "$HUSK_SOURCE/tools/run-tests" "$scratch/build" made-up | tail -n 3)
+same "run-tests: failures before the sum" "$out" "failed: made-up/broken: a.c:7: t: CHECK(x)
+failed: made-up/broken: broken: 1 passed, 1 failed, 1 skipped
+1 passed, 1 failed, 1 skipped"
 
 # The table: stage, what it is, minutes; the last row is their sum.
 table=$(sed -n '/^| stage |/,/^$/p' "$HUSK_SOURCE/docs/testing.md" | tail -n +3 | grep '^|')
