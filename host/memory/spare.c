@@ -132,6 +132,7 @@ static struct machine *spare_make(husk_image *image, const struct husk_sandbox_o
         sizing_done(take_sizes);
     } else if (warm_up(machine, err) == 0) {
         stat_count(&machine->tally, STAT_spares_made);
+        machine->is_fresh = true;
         return machine;
     }
     stat_count(&machine->tally, STAT_spare_failures);
