@@ -165,8 +165,9 @@ static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
     if (status != 0)
         return status;
     backend->has_sync_regs = backend->has_immediate_exit = backend->has_readonly_mem = true;
+    const int slots = kvm_do_check_extension(backend, KVM_CAP_NR_MEMSLOTS);
     /* the last one is that of kvm_x86_try_out() */
-    backend->memslots_max = (uint32_t)kvm_do_check_extension(backend, KVM_CAP_NR_MEMSLOTS) - 1;
+    backend->memslots_max = (uint32_t)(slots > MEMSLOTS_NEEDED ? slots : MEMSLOTS_NEEDED) - 1;
     int filter = kvm_do_check_extension(backend, KVM_CAP_X86_MSR_FILTER);
     int exits = kvm_do_check_extension(backend, KVM_CAP_X86_USER_SPACE_MSR);
     backend->has_msr_filter = filter > 0 && exits > 0;
