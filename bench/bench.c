@@ -19,6 +19,7 @@ static const char usage[] =
     "  --parts LIST      of kernels,calls,tries,floor,limits,compile,snapshots,files,wide,tails "
     "(default: all)\n"
     "  --kernel NAME     only this kernel\n"
+    "  --limits LIST     only these limits: of restore,calls,cold,touch,parked,open\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
     "  --strict          compile with husk_compile_options.strict\n"
@@ -107,7 +108,7 @@ static const struct option long_options[] = {
     {"opt", 1, NULL, 'O'},      {"strict", 0, NULL, 's'},  {"json", 1, NULL, 'j'},
     {"scratch", 1, NULL, 'd'},  {"modules", 1, NULL, 'm'}, {"worker", 1, NULL, 'w'},
     {"revision", 1, NULL, 'v'}, {"v8", 1, NULL, 'n'},      {"guests", 1, NULL, 'g'},
-    {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
+    {"limits", 1, NULL, 'l'},   {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
 
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
@@ -115,7 +116,7 @@ static bool option_take(struct settings *settings, int option, char *value) {
     const char **texts[] = {
         ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
         ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
-        ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
+        ['n'] = &settings->node,     ['g'] = &bench->guests_dir,   ['l'] = &bench->only_limits};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;

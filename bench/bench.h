@@ -20,6 +20,7 @@ struct bench {
     const char *worker_path; /* NULL: the library searches for it */
     const char *guests_dir;  /* interpreters for files_script(); NULL: none */
     const char *only_kernel; /* NULL: all */
+    const char *only_limits; /* names of groups, see limits.c; NULL: all */
     struct v8_beside *v8;    /* NULL: V8 is not measured beside Husk */
     char *const *modules;    /* more modules for the compile benchmark */
     size_t modules_count;

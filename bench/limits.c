@@ -38,15 +38,29 @@ void limits_print(const struct bench *bench, const struct limit_row *row) {
     fflush(bench->json);
 }
 
+static const struct {
+    const char *name;
+    int (*run)(const struct bench *bench);
+} groups[] = {{"restore", limits_restore}, {"calls", limits_calls},   {"cold", limits_cold},
+              {"touch", limits_touch},     {"parked", limits_parked}, {"open", limits_open}};
+
+/* Is it one of the names, with commas between them? */
+static bool is_wanted(const struct bench *bench, const char *name) {
+    const size_t length = strlen(name);
+    for (const char *at = bench->only_limits; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0'))
+            return true;
+    }
+    return bench->only_limits == NULL;
+}
+
 int bench_limits(const struct bench *bench) {
     printf("\nlimits: what must be reached on any CPU\n  %-64s %-11s %10s %10s %10s %10s\n", "",
            "unit", "p10", "median", "p90", "limit");
     int result = 0;
-    result |= limits_restore(bench);
-    result |= limits_calls(bench);
-    result |= limits_cold(bench);
-    result |= limits_touch(bench);
-    result |= limits_parked(bench);
-    result |= limits_open(bench);
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        if (is_wanted(bench, groups[i].name))
+            result |= groups[i].run(bench);
     return result;
 }

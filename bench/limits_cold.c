@@ -18,7 +18,7 @@
 #include "limits.h"
 #include "snapshot.h"
 
-enum { ROUNDS = 15, PER_ROUND = 6, SAMPLES = ROUNDS * PER_ROUND, MEMORY_MIB = 16, PAGES = 16 };
+enum { ROUNDS = 60, PER_ROUND = 6, SAMPLES = ROUNDS * PER_ROUND, MEMORY_MIB = 16, PAGES = 16 };
 enum { SPARES = 2, SPARE_WAIT_MS = 2000 };
 #define RUN_MOST_US 25.0
 

@@ -114,7 +114,7 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     struct machine *machine = sandbox->machine;
     calls_begin(sandbox);
     if (machine->mapped != NULL && machine_is_whole(machine))
-        hotset_learn(&machine->hotset, &machine->arena, machine->mapped);
+        hotset_learn(&machine->hotset, &machine->arena, machine->mapped, true);
     hotset_unpin(&machine->hotset);
     linkage_done(&sandbox->link);
     husk_image_unref(sandbox->image);
@@ -152,6 +152,7 @@ static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage
     linkage_done(&sandbox->link);
     sandbox->link = *take_link;
     instance_begin(sandbox, image);
+    sandbox->was_restored = false;
     return 0;
 }
 
@@ -447,6 +448,7 @@ HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct hu
         return restore_failed(sandbox, machine->changes_begun != changes, status, err);
     linkage_load_states(&sandbox->link, image);
     instance_begin(sandbox, image);
+    sandbox->was_restored = true;
     return 0;
 }
 

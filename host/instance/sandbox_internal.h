@@ -37,6 +37,7 @@ struct husk_sandbox {
     enum poison_cause poisoned_by;
     bool is_poisoned;
     bool owes_restored_call;  /* the next call must call husk_restored() first */
+    bool was_restored;        /* since it was loaded */
     struct guest_block spare; /* for the next husk_call_bytes(), see bytes.c */
     struct call_state calls;
     struct linkage link;

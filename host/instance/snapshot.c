@@ -30,6 +30,7 @@
  *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
+ *                                     was_restored,
  *                                     is_poisoned, poisoned_by, changes_begun, is_resized,
  *                                     calls.ended_at, calls.thrown (of which link.thrown has
  *                                     the values),
@@ -415,7 +416,9 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
         husk_image_unref(snapshot);
         return error_while(err, status, "taking a snapshot");
     }
-    hotset_learn(&sandbox->machine->hotset, &sandbox->machine->arena, snapshot);
+    /* The load's own restore does not count: what came after it made the state, once. */
+    hotset_learn(&sandbox->machine->hotset, &sandbox->machine->arena, snapshot,
+                 sandbox->was_restored);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     stat_count(sandbox->tally, STAT_snapshots);
     stat_measure(sandbox->tally, HUSK_HISTOGRAM_SNAPSHOT, ns);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "error.h"
@@ -464,37 +465,54 @@ void hotset_unpin(struct hotset *hotset) {
     hotset->must_scan = false;
 }
 
+/* At once: a write of each page would be two faults, one for what is there. Older kernels (before
+ * 5.14) do not know it, and get the writes, of what is there. */
+static void make_private(uint8_t *from, uint8_t *to) {
+    if (from == to || madvise(from, (size_t)(to - from), MADV_POPULATE_WRITE) == 0)
+        return;
+    for (volatile uint8_t *at = from; at < to; at += PAGE_BYTES)
+        *at = *at;
+}
+
+static uint8_t *hva_in(const struct arena_region *regions, uint32_t count, uint64_t gva_value) {
+    for (uint32_t i = 0; i < count; i++)
+        if (gva_value >= regions[i].gva && gva_value - regions[i].gva < regions[i].bytes)
+            return regions[i].hva + (gva_value - regions[i].gva);
+    return NULL;
+}
+
+/* Neighbours go together. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image) {
     struct arena_region regions[ARENA_REGIONS_MAX];
-    uint32_t count = arena_regions(arena, regions);
+    const uint32_t count = arena_regions(arena, regions);
+    uint8_t *from = NULL, *to = NULL;
+    bool has_memory = true;
     hotset_doubt(hotset); /* the first restore searches: it finds what fails here */
     pthread_mutex_lock(&image->template_lock);
-    for (uint32_t i = 0; i < image->hot_count; i++) {
-        uint64_t gva_value = image->hot_gvas[i];
-        for (uint32_t r = 0; r < count; r++) {
-            if (gva_value < regions[r].gva || gva_value - regions[r].gva >= regions[r].bytes)
-                continue;
-            uint8_t *hva = regions[r].hva + (gva_value - regions[r].gva);
-            struct hot_page *page;
-            /* A write of what is there: the kernel makes the page private. */
-            *(volatile uint8_t *)hva = *(volatile uint8_t *)hva;
-            if (page_add(hotset, hva, source_of(image, gva_value), &page) != 0)
-                i = image->hot_count;
-            break;
+    for (uint32_t i = 0; i < image->hot_count && has_memory; i++) {
+        uint8_t *hva = hva_in(regions, count, image->hot_gvas[i]);
+        struct hot_page *page;
+        if (hva == NULL)
+            continue;
+        if (hva != to) {
+            make_private(from, to);
+            from = hva;
         }
+        to = hva + PAGE_BYTES;
+        has_memory = page_add(hotset, hva, source_of(image, image->hot_gvas[i]), &page) == 0;
     }
+    make_private(from, to);
     pthread_mutex_unlock(&image->template_lock);
 }
 
 static uint64_t *list_written(const struct hotset *hotset, const struct arena *arena,
-                              uint32_t *ret_count) {
+                              bool is_one_run, uint32_t *ret_count) {
     uint64_t *gvas = malloc((hotset->count + 1u) * sizeof *gvas);
     uint32_t count = 0;
     for (uint32_t i = 0; gvas != NULL && i < hotset->count; i++) {
         const struct hot_page *page = &hotset->pages[i];
         const uint64_t gva_value = arena_gva_of(arena, page->hva);
-        if (page->age == 0 && !page->is_pinned &&
-            (hotset->has_restored || gva_value < HUSK_MEM0_GVA))
+        if (page->age == 0 && !page->is_pinned && (is_one_run || gva_value < HUSK_MEM0_GVA))
             gvas[count++] = gva_value;
     }
     *ret_count = count;
@@ -516,9 +534,10 @@ static uint32_t list_intersect(uint64_t *a, uint32_t a_count, const uint64_t *b,
 /* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately
  * not the union of what all sandboxes wrote: one large request would have every later sandbox start
  * with its pages. */
-void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
+void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image,
+                  bool is_one_run) {
     uint32_t count;
-    uint64_t *gvas = list_written(hotset, arena, &count);
+    uint64_t *gvas = list_written(hotset, arena, is_one_run && hotset->has_restored, &count);
     if (gvas == NULL || count == 0 || count > LEARN_PAGES_MAX) {
         free(gvas);
         return;

@@ -138,8 +138,10 @@ void hotset_unpin(struct hotset *hotset);
 /* Before the first run, make the pages private that sandboxes of this image are known to write. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image);
 /* Tell the image which pages the last run before the last restore wrote. A page is learned once two
- * sandboxes in a row wrote it. A sandbox that was never restored cannot separate its last run from
- * earlier ones. It tells only the pages that each call needs: globals, mailbox, stack. */
-void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image);
+ * sandboxes in a row wrote it. is_one_run: what was written since the last restore is what a run
+ * writes. Without that, or without a restore, only the pages are told that each call needs:
+ * globals, mailbox, stack. */
+void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image,
+                  bool is_one_run);
 
 #endif

@@ -8,11 +8,6 @@
 #include "image_internal.h"
 #include "pages.h"
 
-/* Newer (5.14) than the oldest kernel headers we build with. */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* Ranges of an image's zeros that are asked for: each may be a mapping more. */
 #define RANGES_MAX 8u
 

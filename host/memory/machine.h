@@ -63,6 +63,7 @@ struct machine {
     uint32_t next_slot;       /* of the VM */
     uint64_t mem0_slot_bytes; /* how much of memory 0 the VM's slots have */
     struct machine *next_idle; /* in the pool: the next older machine */
+    bool is_fresh; /* spare.c: memory is equal to the image, and the machine has no user yet */
 };
 
 /* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory, or

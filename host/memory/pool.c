@@ -42,6 +42,8 @@ void husk_engine_trim(husk_engine *engine, uint32_t keep) {
     struct machine *dropped = pool_cut(&engine->pool, keep);
     pthread_mutex_unlock(&engine->pool.lock);
     machines_free(dropped, false);
+    if (keep == 0 && engine->vm_ops->drop_kept != NULL)
+        engine->vm_ops->drop_kept(engine->backend);
 }
 
 /* Idle and spare machines hold images, and those the engine: the pool is emptied, and takes no

@@ -192,6 +192,24 @@ static int replace(struct machine *machine, husk_image *image, const struct sizi
     return status != 0 || is_possible ? status : machine_build(machine, image, sizes, err);
 }
 
+static bool has_sizes(const struct machine *machine, const struct sizing *sizes) {
+    for (uint32_t i = 0; i < changes_count(machine); i++) {
+        const struct size_change change = change_at(machine, sizes, i);
+        if (change.now_bytes != change.wanted_bytes)
+            return false;
+    }
+    for (uint32_t i = 0; i < machine->mapped->code->tables_count; i++)
+        if (machine->sizes.table_entries[i] != sizes->table_entries[i])
+            return false;
+    return sizes->files_bytes == machine->sizes.files_bytes;
+}
+
+/* A spare one for its first user: there is nothing to restore. */
+static bool is_equal_already(const struct machine *machine, const husk_image *image,
+                             const struct sizing *sizes) {
+    return machine->is_fresh && machine_is_sized_for(machine, image) && has_sizes(machine, sizes);
+}
+
 static void count_restore(struct machine *machine, struct stopwatch_start start) {
     stat_count(&machine->tally, STAT_restores);
     stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
@@ -219,8 +237,11 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     const bool was_used = machine->mapped != NULL;
     const bool had_vm = machine->vm != NULL;
     const bool is_in_place = restore_is_possible(machine, image, take_sizes);
-    int status = is_in_place ? restore_in_place(machine, image, take_sizes, err)
-                             : replace(machine, image, take_sizes, err);
+    const bool is_equal = is_in_place && is_equal_already(machine, image, take_sizes);
+    machine->is_fresh = false;
+    int status = is_equal      ? 0
+                 : is_in_place ? restore_in_place(machine, image, take_sizes, err)
+                               : replace(machine, image, take_sizes, err);
     if (status != 0) {
         stat_add(&machine->tally, STAT_restore_failures, was_used);
         return status;
@@ -234,7 +255,7 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
                                                 : STAT_loads_new_vm);
         stat_add(&machine->tally, STAT_loads_from_snapshot, image->is_snapshot);
     }
-    if (!was_used)
+    if (!was_used || is_equal)
         return 0; /* fresh memory is equal to the image; nothing was restored */
     if (!is_in_place)
         stat_count(&machine->tally, STAT_restores_rebuilt);

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "clock.h"
 #include "error.h"
@@ -92,18 +91,6 @@ static int run_touch(struct machine *machine, const struct touch_list *list,
     return status;
 }
 
-/* Before Linux 6.13 KVM waits for an RCU grace period, some milliseconds, when another thread runs
- * a VM than the one that ran it first. There a spare VM must not have run. */
-static bool may_run_first(void) {
-    struct utsname os;
-    char *rest = NULL;
-    if (uname(&os) != 0)
-        return false;
-    const unsigned long major = strtoul(os.release, &rest, 10);
-    const unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
-    return major > 6 || (major == 6 && minor >= 13);
-}
-
 /* The guest takes its first page faults now: code of the entry page touches the pages. */
 static int touch_pages(struct machine *machine, struct husk_error *err) {
     struct touch_list list = {.places = (uint64_t *)(void *)machine->arena.mailbox};
@@ -119,7 +106,7 @@ static int touch_pages(struct machine *machine, struct husk_error *err) {
 /* Afterwards the memory is equal to the image again, and the pages that were written are known. */
 static int warm_up(struct machine *machine, struct husk_error *err) {
     struct hot_counts counts;
-    int status = may_run_first() ? touch_pages(machine, err) : 0;
+    int status = vm_may_change_thread() ? touch_pages(machine, err) : 0;
     if (status == 0)
         status = machine_find_written(machine, err);
     if (status != 0)
@@ -145,6 +132,7 @@ static struct machine *spare_make(husk_image *image, const struct husk_sandbox_o
         sizing_done(take_sizes);
     } else if (warm_up(machine, err) == 0) {
         stat_count(&machine->tally, STAT_spares_made);
+        machine->is_fresh = true;
         return machine;
     }
     stat_count(&machine->tally, STAT_spare_failures);

@@ -15,6 +15,11 @@
 /* The kernel's transparent large pages, and the large entries of page tables. */
 #define LARGE_PAGE_BYTES ((uint64_t)2 << 20)
 
+/* Newer (5.14) than the oldest kernel headers we build with. Users include sys/mman.h before. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 static inline uint64_t page_up(uint64_t bytes) {
     return (bytes + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
 }

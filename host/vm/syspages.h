@@ -38,6 +38,10 @@ struct sys_space;
 /* entry: vm_kvm_entry() of the VMs that will use the template. */
 int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
                      struct sys_template **ret_template, struct husk_error *err);
+/* The same, with the system pages below another guest-physical address. */
+int sys_template_new_below(gpa_t end, enum vm_entry entry, const struct page_mapping *mappings,
+                           size_t count, struct sys_template **ret_template,
+                           struct husk_error *err);
 struct sys_template *sys_template_ref(struct sys_template *template);
 void sys_template_unref(struct sys_template *template);
 

@@ -30,6 +30,11 @@
 #define SYS_FURTHER_GPA 0xc0000000ull
 /* the hole for KVM's real-mode pages and the APICs is above this */
 #define SYS_FURTHER_GPA_END 0xf0000000ull
+/* Of the VM that tries out the CPU (vm_kvm_selftest_x86_64.c): its system pages end here, and its
+ * other pages follow. No page table of a sandbox leads there. */
+#define SYS_TRIAL_GPA 0xb0000000ull
+#define SYS_TRIAL_SYS_GPA_END 0xb0100000ull
+#define SYS_TRIAL_GPA_END 0xb0200000ull
 
 #define SYS_TABLES_GVA HUSK_SYS_GVA
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)

@@ -29,7 +29,7 @@
 struct sys_template {
     uint32_t refs;
     int fd;
-    uint64_t bytes;
+    uint64_t bytes, gpa_end; /* the last are the pages below that address */
     enum vm_entry entry;
     uint8_t *base; /* the file's pages, read-only, to be compared with those of a space */
     struct page_tables tables; /* chunks[0].hva is in base; every space has its own */
@@ -92,7 +92,7 @@ static void fill_tss(uint8_t *tss) {
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)
-            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t)~(1u << port % 8);
 }
 
 /* Interrupt gates with DPL 0: INT n from ring 3 is a #GP. Section 6.14.1. */
@@ -173,17 +173,24 @@ static bool overlaps(const struct page_mapping *mapping, uint64_t from, uint64_t
     return mapping->gpa.v < end && mapping->gpa.v + mapping->bytes > from;
 }
 
-/* What every user mapping must respect besides tables_check(). bytes: of the system pages. */
-static int check_user_mapping(const struct page_mapping *mapping, uint64_t bytes,
-                              struct husk_error *err) {
+static bool leads_to_system_pages(const struct page_mapping *mapping,
+                                  const struct sys_template *template) {
+    const uint64_t end = template->gpa_end;
+    return overlaps(mapping, end - template->bytes, end) ||
+           overlaps(mapping, SYS_FURTHER_GPA, SYS_FURTHER_GPA_END) ||
+           (end == SYS_GPA_END && overlaps(mapping, SYS_TRIAL_GPA, SYS_TRIAL_GPA_END));
+}
+
+/* What every user mapping must respect besides tables_check(). */
+static int check_user_mapping(const struct page_mapping *mapping,
+                              const struct sys_template *template, struct husk_error *err) {
     if ((mapping->prot & ~(uint32_t)(PAGE_READ | PAGE_WRITE | PAGE_EXEC)) != 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx has unknown protection bits 0x%x",
                          (unsigned long long)mapping->gva, mapping->prot);
     if (mapping->gva < HUSK_SYS_END_GVA)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would reach into the system pages",
                          (unsigned long long)mapping->gva);
-    if (overlaps(mapping, SYS_GPA_END - bytes, SYS_GPA_END) ||
-        overlaps(mapping, SYS_FURTHER_GPA, SYS_FURTHER_GPA_END))
+    if (leads_to_system_pages(mapping, template))
         return error_set(err, HUSK_E_INVAL,
                          "mapping at 0x%llx would show the system pages to the guest",
                          (unsigned long long)mapping->gva);
@@ -235,13 +242,13 @@ static int template_fill(struct sys_template *template, uint8_t *base,
     struct page_tables *tables = &template->tables;
     tables->chunks[0].hva = base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     tables->chunks[0].pages_used = 1;
-    map_fixed_pages(tables, SYS_GPA_END - template->bytes);
+    map_fixed_pages(tables, template->gpa_end - template->bytes);
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++) {
         uint32_t needed;
         status = tables_check(tables, &mappings[i], &needed, err);
         if (status == 0)
-            status = check_user_mapping(&mappings[i], template->bytes, err);
+            status = check_user_mapping(&mappings[i], template, err);
         if (status == 0)
             tables_map(tables, &mappings[i]);
     }
@@ -253,7 +260,7 @@ static int template_map(struct sys_template *template, struct husk_error *err) {
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot map an image's page tables (" MAPPINGS_HINT ")");
     template->base = base;
-    template->tables.chunks[0].hva = template->base + SYS_FIXED_PAGES *HUSK_PAGE_SIZE;
+    template->tables.chunks[0].hva = template->base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     return 0;
 }
 
@@ -263,7 +270,7 @@ static int template_make(struct sys_template *template, const struct page_mappin
     if (status != 0)
         return status;
     const struct table_chunk chunk = {
-        .gpa = SYS_GPA_END - template->bytes + SYS_FIXED_PAGES * HUSK_PAGE_SIZE,
+        .gpa = template->gpa_end - template->bytes + SYS_FIXED_PAGES * HUSK_PAGE_SIZE,
         .pages_count = (uint32_t)(template->bytes / HUSK_PAGE_SIZE) - SYS_FIXED_PAGES};
     tables_add_chunk(&template->tables, &chunk);
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -282,12 +289,14 @@ static int template_make(struct sys_template *template, const struct page_mappin
     return status == 0 ? template_map(template, err) : status;
 }
 
-int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
-                     struct sys_template **ret_template, struct husk_error *err) {
+int sys_template_new_below(gpa_t end, enum vm_entry entry, const struct page_mapping *mappings,
+                           size_t count, struct sys_template **ret_template,
+                           struct husk_error *err) {
     struct sys_template *template = calloc(1, sizeof *template);
     if (template == NULL)
         return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
     template->refs = 1;
+    template->gpa_end = end.v;
     template->entry = entry;
     template->fd = -1;
     int status = template_make(template, mappings, count, err);
@@ -297,6 +306,11 @@ int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, s
     }
     *ret_template = template;
     return 0;
+}
+
+int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
+                     struct sys_template **ret_template, struct husk_error *err) {
+    return sys_template_new_below(gpa(SYS_GPA_END), entry, mappings, count, ret_template, err);
 }
 
 struct sys_template *sys_template_ref(struct sys_template *template) {
@@ -367,7 +381,7 @@ static int space_set_slot(struct sys_space *space, uint32_t idx, struct husk_err
     const struct table_chunk *chunk = &space->tables.chunks[idx];
     if (idx == 0 && space->is_placed)
         return 0;
-    gpa_t at = gpa(idx == 0 ? SYS_GPA_END - space->template->bytes : chunk->gpa);
+    gpa_t at = gpa(idx == 0 ? space->template->gpa_end - space->template->bytes : chunk->gpa);
     uint8_t *hva = idx == 0 ? space->base : chunk->hva;
     uint64_t bytes =
         idx == 0 ? space->template->bytes : (uint64_t)chunk->pages_count * HUSK_PAGE_SIZE;
@@ -416,7 +430,7 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
     uint32_t needed;
     int status = tables_check(&space->tables, mapping, &needed, err);
     if (status == 0)
-        status = check_user_mapping(mapping, space->template->bytes, err);
+        status = check_user_mapping(mapping, space->template, err);
     uint32_t available = tables_free_pages(&space->tables);
     if (status == 0 && needed > available)
         status = space_add_chunk(space, needed - available, err);
@@ -437,6 +451,7 @@ void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes) {
 
 bool sys_space_can_become(const struct sys_space *space, const struct sys_template *template) {
     return space->is_placed && space->template->bytes == template->bytes &&
+           space->template->gpa_end == template->gpa_end &&
            space->template->entry == template->entry &&
            tables_can_become(&space->tables, &template->tables);
 }

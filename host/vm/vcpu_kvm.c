@@ -55,15 +55,46 @@ static void vcpu_set_frame(struct vcpu *vcpu, uint8_t *exception_stack_top) {
                                                                      sizeof *vcpu->frame);
 }
 
+static void kvm_vcpu_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
+    vcpu->fresh_sregs.cr3 = page_root.v;
+    vcpu_set_frame(vcpu, exception_stack_top);
+    /* the next set_regs then brings all system registers, wherever the guest stood */
+    vcpu->where = VM_ANYWHERE;
+}
+
+/* The vCPU of the trial, if it is what is wanted. If it is not, the VM is made anew, as it has a
+ * vCPU. */
+static int take_tried(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
+                      struct husk_error *err) {
+    struct vcpu *vcpu = vm->tried_vcpu;
+    if (vcpu == NULL)
+        return 0;
+    if (vcpu->cpu_features != config->cpu_features)
+        return kvm_vm_reopen(vm, err);
+    vm->tried_vcpu = NULL;
+    kvm_vcpu_set_space(vcpu, config->page_root, config->exception_stack_top);
+    *ret_vcpu = vcpu;
+    return 0;
+}
+
 static int kvm_vcpu_create(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
                            struct husk_error *err) {
+    struct vcpu *tried = NULL;
+    int status = take_tried(vm, config, &tried, err);
+    if (status != 0)
+        return error_while(err, status, "creating a virtual machine");
+    if (tried != NULL) {
+        *ret_vcpu = tried;
+        return 0;
+    }
     struct vcpu *vcpu = calloc(1, sizeof *vcpu);
     if (vcpu == NULL)
         return error_sys(err, ENOMEM, "virtual machine");
     vcpu->backend = vm->backend;
     vcpu->vcpu_fd = -1;
+    vcpu->cpu_features = config->cpu_features;
     vcpu_set_frame(vcpu, config->exception_stack_top);
-    int status = vcpu_open(vcpu, vm, err);
+    status = vcpu_open(vcpu, vm, err);
     if (status == 0)
         status = kvm_x86_vcpu_setup(vcpu, config, err);
     if (status != 0) {
@@ -194,13 +225,6 @@ HOT static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct 
 
 static void kvm_vcpu_kick(struct vcpu *vcpu) {
     __atomic_store_n(&vcpu->run->immediate_exit, IMMEDIATE_KICK, __ATOMIC_SEQ_CST);
-}
-
-static void kvm_vcpu_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
-    vcpu->fresh_sregs.cr3 = page_root.v;
-    vcpu_set_frame(vcpu, exception_stack_top);
-    /* the next set_regs then brings all system registers, wherever the guest stood */
-    vcpu->where = VM_ANYWHERE;
 }
 
 const struct vcpu_ops vcpu_kvm_ops = {

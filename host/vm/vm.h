@@ -36,6 +36,8 @@ struct vcpu_config {
  * that can fail returns 0, or a negative HUSK_E… and fills err. */
 struct vm_ops {
     int (*create)(struct vm_backend *backend, struct vm **ret_vm, struct husk_error *err);
+    /* Destroy the VM that the backend may have for the next create. NULL: it never has one. */
+    void (*drop_kept)(struct vm_backend *backend);
     void (*destroy)(struct vm *vm); /* after its vCPU; NULL is allowed */
     /* The caller chooses slot indexes, which are small integers. bytes 0 removes the slot. gpa,
      * hva, bytes: page multiples. */
@@ -87,6 +89,9 @@ int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend,
                        struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);
+/* May another thread run a VM than the one that ran it first? Before Linux 6.13, KVM then waits
+ * for an RCU grace period, some milliseconds. */
+bool vm_may_change_thread(void);
 enum vm_entry vm_kvm_entry(const struct vm_backend *backend);
 
 #endif

@@ -4,17 +4,32 @@
 #include "vm_kvm.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
 
+/* Without the struct. */
+static void vm_close(struct vm *vm) {
+    vcpu_kvm_ops.destroy(vm->tried_vcpu);
+    if (vm->vm_fd >= 0)
+        close(vm->vm_fd);
+    if (vm->tried_memory != NULL)
+        munmap(vm->tried_memory, vm->tried_bytes);
+    *vm = (struct vm){.backend = vm->backend, .vm_fd = -1};
+}
+
 static void kvm_vm_destroy(struct vm *vm) {
     if (vm == NULL)
         return;
-    if (vm->vm_fd >= 0)
-        close(vm->vm_fd);
+    vm_close(vm);
     free(vm);
+}
+
+void kvm_tried_vm_free(struct vm_backend *backend) {
+    kvm_vm_destroy(atomic_exchange(&backend->tried_vm, NULL));
 }
 
 static int vm_open(struct vm *vm, struct husk_error *err) {
@@ -26,8 +41,18 @@ static int vm_open(struct vm *vm, struct husk_error *err) {
     return kvm_x86_vm_setup(vm, err);
 }
 
+int kvm_vm_reopen(struct vm *vm, struct husk_error *err) {
+    vm_close(vm);
+    return vm_open(vm, err);
+}
+
 static int kvm_vm_create(struct vm_backend *backend, struct vm **ret_vm, struct husk_error *err) {
-    struct vm *vm = calloc(1, sizeof *vm);
+    struct vm *vm = atomic_exchange(&backend->tried_vm, NULL);
+    if (vm != NULL) {
+        *ret_vm = vm;
+        return 0;
+    }
+    vm = calloc(1, sizeof *vm);
     if (vm == NULL)
         return error_sys(err, ENOMEM, "virtual machine");
     vm->backend = backend;
@@ -62,6 +87,7 @@ static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *
 
 const struct vm_ops vm_kvm_ops = {
     .create = kvm_vm_create,
+    .drop_kept = kvm_tried_vm_free,
     .destroy = kvm_vm_destroy,
     .set_slot = kvm_vm_set_slot,
 };

@@ -24,9 +24,9 @@ extern const struct kvm_sys kvm_sys_linux;
 struct vm_backend {
     const struct kvm_sys *sys;
     int kvm_fd;
-    size_t run_bytes; /* size of the shared struct kvm_run */
-    uint32_t memslots_max;
-    uint32_t quirks; /* quirks that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
+    size_t run_bytes;      /* size of the shared struct kvm_run */
+    uint32_t memslots_max; /* for others than the trial */
+    uint32_t quirks;       /* quirks that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
     int api_version;
     enum husk_hypervisor kind;
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr,
@@ -36,6 +36,8 @@ struct vm_backend {
     bool has_xsave;               /* the guest has its own XCR0 */
     struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
     uint64_t cr4_optional;        /* SMEP, …: bits of CR4 that this host accepts */
+    /* The VM in which features were tried out: the first one that is wanted. Or NULL. */
+    struct vm *_Atomic tried_vm;
 };
 
 /* Where the guest stopped, for the next run. */
@@ -50,6 +52,12 @@ enum vm_where {
 struct vm {
     const struct vm_backend *backend;
     int vm_fd;
+    /* Of the VM that tried_vm was: its vCPU, until it is wanted; and the addresses of the slot that
+     * the trial used. The slot stays, as to remove it takes longer than to make a VM. There is
+     * nothing at these addresses, and no page table leads to the slot. */
+    struct vcpu *tried_vcpu;
+    uint8_t *tried_memory;
+    uint64_t tried_bytes;
 };
 
 struct vcpu {
@@ -59,6 +67,7 @@ struct vcpu {
     enum vm_where where;
     /* KVM did not finish the instruction of a violation: the vCPU must never run again */
     bool has_unfinished_op;
+    uint64_t cpu_features;                   /* what it was made with */
     bool has_stale_debug_regs;               /* reset them before the next run */
     bool has_asked_stats;                    /* vcpu_kvm_stats.c; so the next two are set */
     int stats_fd;                            /* -1: faults are not counted */
@@ -81,6 +90,10 @@ uint64_t kvm_x86_host_features(void);                        /* of this CPU; KVM
 int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE_VM */
 /* Make the vCPU show only these features. */
 int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_error *err);
+
+/* vm_kvm.c. Make a VM in place of the one that the struct has. */
+int kvm_vm_reopen(struct vm *vm, struct husk_error *err);
+void kvm_tried_vm_free(struct vm_backend *backend);
 
 /* vcpu_kvm_stats.c */
 uint64_t kvm_vcpu_faults(struct vcpu *vcpu);
@@ -105,6 +118,7 @@ uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 /* vm_kvm_selftest_x86_64.c. Finds features that work in a guest although KVM does not list them
  * (cpu_features), and the variant of the entry page. */
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err);
+#define KVM_TRIAL_SLOT(backend) ((backend)->memslots_max)
 /* Which of the candidates work. At first all are tried together, unless is_one_by_one is set. */
 int kvm_x86_try_features(struct vm_backend *backend, uint64_t candidates, bool is_one_by_one,
                          uint64_t *ret_works, struct husk_error *err);

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -115,6 +116,16 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     return status;
 }
 
+bool vm_may_change_thread(void) {
+    struct utsname os;
+    char *rest = NULL;
+    if (uname(&os) != 0)
+        return false;
+    const unsigned long major = strtoul(os.release, &rest, 10);
+    const unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
+    return major > 6 || (major == 6 && minor >= 13);
+}
+
 static int backend_query(void *user, unsigned cap) {
     return kvm_do_check_extension(user, cap);
 }
@@ -154,7 +165,9 @@ static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
     if (status != 0)
         return status;
     backend->has_sync_regs = backend->has_immediate_exit = backend->has_readonly_mem = true;
-    backend->memslots_max = (uint32_t)kvm_do_check_extension(backend, KVM_CAP_NR_MEMSLOTS);
+    const int slots = kvm_do_check_extension(backend, KVM_CAP_NR_MEMSLOTS);
+    /* the last one is that of kvm_x86_try_out() */
+    backend->memslots_max = (uint32_t)(slots > MEMSLOTS_NEEDED ? slots : MEMSLOTS_NEEDED) - 1;
     int filter = kvm_do_check_extension(backend, KVM_CAP_X86_MSR_FILTER);
     int exits = kvm_do_check_extension(backend, KVM_CAP_X86_USER_SPACE_MSR);
     backend->has_msr_filter = filter > 0 && exits > 0;
@@ -201,6 +214,7 @@ enum vm_entry vm_kvm_entry(const struct vm_backend *backend) {
 void vm_kvm_backend_free(struct vm_backend *backend) {
     if (backend == NULL)
         return;
+    kvm_tried_vm_free(backend);
     if (backend->kvm_fd >= 0)
         close(backend->kvm_fd);
     free(backend->supported);

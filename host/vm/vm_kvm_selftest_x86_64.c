@@ -5,6 +5,7 @@
  * one instruction of each feature. Vector state must also survive an exit.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,10 +13,12 @@
 #include "layout.h"
 #include "ports.h"
 #include "syspages.h"
+#include "syspages_layout_x86_64.h"
 #include "vector_level_x86_64.h"
 #include "vm_kvm.h"
 
-/* Two pages of guest memory: code, and data with the stack pointer in its middle. */
+/* Two pages of guest memory: code, and data with the stack pointer in its middle. They follow the
+ * system pages, so that the VM needs one memory slot. */
 #define TEST_CODE_GVA HUSK_TEXT_GVA
 #define TEST_DATA_GVA HUSK_DATA_GVA
 #define TEST_RSP (TEST_DATA_GVA + HUSK_PAGE_SIZE / 2)
@@ -78,6 +81,8 @@ static const struct {
 #define SAMPLE_OUT_BYTES 2 /* of the instruction that ends a sample: OUT imm8, EAX */
 
 struct selftest {
+    uint8_t *reservation; /* system pages, and then: */
+    uint64_t bytes;
     uint8_t *memory; /* code page, data page */
     struct sys_template *template;
     struct sys_space *space;
@@ -90,39 +95,65 @@ static void selftest_done(struct selftest *test) {
     vm_kvm_ops.destroy(test->vm);
     sys_space_free(test->space);
     sys_template_unref(test->template);
-    if (test->memory != NULL)
-        munmap(test->memory, 2 * HUSK_PAGE_SIZE);
+    if (test->reservation != NULL)
+        munmap(test->reservation, test->bytes);
 }
 
-static int selftest_make(struct selftest *test, struct vm_backend *backend,
-                         struct husk_error *err) {
-    void *memory =
-        mmap(NULL, 2 * HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return error_sys(err, errno, "memory for the start-up self-test");
-    test->memory = memory;
+/* The VM goes on without what it has run on: see struct vm. */
+static void selftest_keep_vm(struct selftest *test, struct vm_backend *backend) {
+    if (!vm_may_change_thread() ||
+        mmap(test->reservation, test->bytes, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return;
+    test->vm->tried_vcpu = test->vcpu;
+    test->vm->tried_memory = test->reservation;
+    test->vm->tried_bytes = test->bytes;
+    atomic_store(&backend->tried_vm, test->vm);
+    test->vm = NULL;
+    test->vcpu = NULL;
+    test->reservation = NULL;
+}
+
+static int selftest_make_memory(struct selftest *test, struct husk_error *err) {
+    const uint64_t code_gpa = SYS_TRIAL_SYS_GPA_END, data_gpa = code_gpa + HUSK_PAGE_SIZE;
     const struct page_mapping mappings[] = {
-        {TEST_CODE_GVA, {TEST_CODE_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
-        {TEST_DATA_GVA, {TEST_DATA_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE},
+        {TEST_CODE_GVA, {code_gpa}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
+        {TEST_DATA_GVA, {data_gpa}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE},
     };
-    int status = sys_template_new(VM_ENTRY_SSE, mappings, 2, &test->template, err);
-    if (status == 0)
-        status = sys_space_new(test->template, 2, &test->space, err);
+    int status = sys_template_new_below(gpa(SYS_TRIAL_SYS_GPA_END), VM_ENTRY_SSE, mappings, 2,
+                                        &test->template, err);
     if (status != 0)
         return status;
-    const struct vcpu_config config = {.cpu_features = backend->cpu_features,
+    const uint64_t sys_bytes = sys_template_bytes(test->template);
+    const uint64_t bytes = sys_bytes + 2 * HUSK_PAGE_SIZE;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return error_sys(err, errno, "memory for the start-up self-test");
+    test->reservation = memory;
+    test->bytes = bytes;
+    test->memory = test->reservation + sys_bytes;
+    return sys_space_new_at(test->template, test->reservation, 0, &test->space, err);
+}
+
+static int selftest_make(struct selftest *test, struct vm_backend *backend, uint64_t features,
+                         struct husk_error *err) {
+    int status = selftest_make_memory(test, err);
+    if (status != 0)
+        return status;
+    const struct vcpu_config config = {.cpu_features = features,
                                        .page_root = sys_space_page_root(test->space),
                                        .exception_stack_top =
                                            sys_space_exception_stack_top(test->space)};
     status = vm_kvm_ops.create(backend, &test->vm, err);
     if (status == 0)
         status = vcpu_kvm_ops.create(test->vm, &config, &test->vcpu, err);
-    if (status == 0)
-        status = sys_space_attach(test->space, &vm_kvm_ops, test->vm, err);
-    for (uint32_t i = 0; i < 2 && status == 0; i++)
-        status =
-            vm_kvm_ops.set_slot(test->vm, i, mappings[i].gpa, test->memory + i * HUSK_PAGE_SIZE,
-                                HUSK_PAGE_SIZE, i == 0 ? VM_SLOT_READONLY : 0, err);
+    struct kvm_userspace_memory_region region = {
+        .slot = KVM_TRIAL_SLOT(backend),
+        .guest_phys_addr = SYS_TRIAL_SYS_GPA_END - sys_template_bytes(test->template),
+        .memory_size = test->bytes,
+        .userspace_addr = (uintptr_t)test->reservation};
+    if (status == 0 && kvm_do_set_memory(test->vm, &region) != 0)
+        status = error_sys(err, errno, "memory for the start-up self-test");
     return status;
 }
 
@@ -191,16 +222,29 @@ static int selftest_try_each(struct selftest *test, uint64_t candidates, uint64_
     return status;
 }
 
+/* What the VM shows of its CPU: all that may work, so that it is what sandboxes want, if all does.
+ * Not if vector state would be KVM's: that may refuse what it does not list. */
+static uint64_t features_shown(const struct vm_backend *backend, uint64_t candidates) {
+    const uint64_t probes = PROBE_XRSTOR | PROBE_WRPKRU | PROBE_NOTHING;
+    return backend->cpu_features | (backend->has_xsave ? 0 : candidates & ~probes);
+}
+
 int kvm_x86_try_features(struct vm_backend *backend, uint64_t candidates, bool is_one_by_one,
                          uint64_t *ret_works, struct husk_error *err) {
     struct selftest test = {0};
+    const uint64_t listed = backend->cpu_features;
     uint64_t works = candidates;
     bool is_all_working = false;
-    int status = selftest_make(&test, backend, err);
+    kvm_tried_vm_free(backend);
+    backend->cpu_features = features_shown(backend, candidates);
+    int status = selftest_make(&test, backend, backend->cpu_features, err);
+    backend->cpu_features = listed;
     if (status == 0 && !is_one_by_one)
         status = selftest_try_all(&test, candidates, &is_all_working, err);
     if (status == 0 && !is_all_working)
         status = selftest_try_each(&test, candidates, &works, err);
+    if (status == 0)
+        selftest_keep_vm(&test, backend);
     selftest_done(&test);
     if (status != 0)
         return error_while(err, status, "trying out the CPU's features");

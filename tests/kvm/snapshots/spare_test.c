@@ -132,6 +132,28 @@ TEST(new_sandboxes_find_them) {
     lab_close(&lab);
 }
 
+/* Only the first user of a machine finds it equal without a restore. */
+TEST(what_the_first_user_wrote_is_restored) {
+    SKIP_WITHOUT_COMPILER();
+    struct lab lab;
+    husk_sandbox *sandbox = NULL;
+    lab_open(&lab);
+    CHECK_OK(husk_sandbox_prepare(lab.image, NULL, NULL, 1, &lab.err), lab.err);
+    wait_ready(&lab, 1);
+    const uint64_t restores = stats_of(&lab).restores;
+    CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandbox, &lab.err), lab.err);
+    CHECK_EQ_U64(stats_of(&lab).restores, restores);
+    for (int64_t i = 0; i < 3; i++) {
+        call(&lab, sandbox, "poke", 8192 * i);
+        CHECK_OK(husk_sandbox_load(sandbox, lab.image, NULL, &lab.err), lab.err);
+        check_equal(sandbox, lab.image);
+        CHECK_EQ_I64(call(&lab, sandbox, "global", 0), 7);
+    }
+    CHECK_EQ_U64(stats_of(&lab).restores, restores + 3);
+    husk_sandbox_free(sandbox);
+    lab_close(&lab);
+}
+
 /* Other limits, or another image, have no use for them. */
 TEST(only_those_for_which_they_were_made) {
     SKIP_WITHOUT_COMPILER();

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "image_internal.h"
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "wat.h"
@@ -102,6 +103,48 @@ TEST(what_an_initialisation_wrote_is_shared) {
     }
     CHECK(starts_with(&lab, 9) && !starts_with(&lab, 200));
     husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
+/* The same in a VM that another sandbox has left: a load there is a restore, but no request. */
+TEST(what_an_initialisation_in_a_used_vm_wrote_is_shared) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    husk_image *snapshot = NULL;
+    wat_lab_init(&lab);
+    wat_lab_open(&lab, module, NULL);
+    serve(&lab, lab.image, 2);
+    renew(&lab, lab.image);
+    write_pages(&lab, 100, 800);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    CHECK_MSG(snapshot->hot_count < 10, "a snapshot begins with %u pages", snapshot->hot_count);
+    serve(&lab, snapshot, 10);
+    husk_image_unref(snapshot);
+    write_pages(&lab, 0, 10);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    CHECK_MSG(snapshot->hot_count >= 10 && snapshot->hot_count < 30, "after a request: %u pages",
+              snapshot->hot_count);
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
+/* What is known to be written is private before the first run, alone or with neighbours. */
+TEST(known_pages_are_private_at_first) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    open_without_pool(&lab);
+    serve(&lab, lab.image, 10);
+    for (int32_t at = 64; at < 74; at++) /* neighbours */
+        wat_call_i32(&lab, "store", at * (int32_t)HUSK_PAGE_SIZE);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    renew(&lab, lab.image);
+    struct hotset *hotset = &lab.sandbox->machine->hotset;
+    const uint32_t known = hotset->count;
+    CHECK_MSG(known >= 10, "%u pages", known);
+    hotset->count = 0; /* as if nothing were known: a search finds them */
+    wat_call_i32(&lab, "store", 0);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    CHECK_MSG(hotset->count >= known, "%u of %u pages are private", hotset->count, known);
     wat_lab_close(&lab);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "files_in.h"
 #include "harness.h"
 #include "ports.h"
 #include "vm_kvm.h"
@@ -279,6 +280,7 @@ TEST(bad_mappings_are_refused_and_change_nothing) {
     CHECK_STATUS(map_more(RIG_DATA_GVA - 0x1000, 0x200000, rw), HUSK_E_INVAL);
     const struct page_mapping bad[] = {
         {HUSK_MEM0_GVA, {0xc0000000}, 0x1000, PAGE_READ},    /* would show the system pages */
+        {HUSK_MEM0_GVA, {0xb0100000}, 0x1000, PAGE_READ},    /* those of the trial, if it was */
         {HUSK_MEM0_GVA, {0xbffff000}, 0x2000, PAGE_READ},    /* would reach into them */
         {1ull << 47, {0}, 0x1000, PAGE_READ},                /* not canonical */
         {HUSK_MEM0_GVA, {1ull << 40}, 0x1000, PAGE_READ},    /* beyond the physical address space */
@@ -429,6 +431,61 @@ TEST(features_are_found_together_or_one_by_one) {
     CHECK_OK(kvm_x86_try_features(backend, PROBE_NOTHING, false, &with_bad, &err), err);
     CHECK_EQ_U64(with_bad, 0);
     vm_kvm_backend_free(backend);
+}
+
+struct vm_pair {
+    struct vm *vm;
+    struct vcpu *vcpu;
+};
+
+static struct vm_pair pair_make(struct vm_backend *backend, uint64_t features) {
+    static uint8_t stack[HUSK_PAGE_SIZE];
+    const struct vcpu_config config = {
+        .cpu_features = features, .page_root = gpa(0), .exception_stack_top = stack + sizeof stack};
+    struct husk_error err;
+    struct vm_pair pair;
+    CHECK_OK(vm_kvm_ops.create(backend, &pair.vm, &err), err);
+    CHECK_OK(vcpu_kvm_ops.create(pair.vm, &config, &pair.vcpu, &err), err);
+    CHECK(pair.vm->tried_vcpu == NULL);
+    return pair;
+}
+
+static void pair_free(struct vm_pair pair) {
+    vcpu_kvm_ops.destroy(pair.vcpu);
+    vm_kvm_ops.destroy(pair.vm);
+}
+
+/* The VM in which features were tried out is the first that is wanted. If that wants other
+ * features, it is made anew. */
+TEST(trial_vm_is_used) {
+    SKIP_WITHOUT_KVM();
+    struct vm_backend *backend;
+    struct husk_error err;
+    const unsigned fds_before = files_in("/proc/self/fd");
+    CHECK_OK(vm_kvm_backend_new("/dev/kvm", &backend, &err), err);
+    const bool was_tried = backend->tried_vm != NULL;
+    const unsigned fds = files_in("/proc/self/fd");
+    if (!was_tried) {
+        vm_kvm_backend_free(backend);
+        SKIP("nothing is tried out in a VM here");
+    }
+    struct vm_pair first = pair_make(backend, backend->cpu_features);
+    CHECK_EQ_U64(files_in("/proc/self/fd"), fds);
+    struct vm_pair second = pair_make(backend, backend->cpu_features);
+    CHECK_EQ_U64(files_in("/proc/self/fd"), fds + 2);
+    pair_free(first);
+    pair_free(second);
+    CHECK_EQ_U64(files_in("/proc/self/fd"), fds - 2);
+    vm_kvm_backend_free(backend);
+    CHECK_OK(vm_kvm_backend_new("/dev/kvm", &backend, &err), err);
+    struct vm_pair other = pair_make(backend, 0);
+    CHECK(other.vm->tried_memory == NULL);
+    CHECK_EQ_U64(files_in("/proc/self/fd"), fds);
+    pair_free(other);
+    vm_kvm_backend_free(backend);
+    CHECK_OK(vm_kvm_backend_new("/dev/kvm", &backend, &err), err);
+    vm_kvm_backend_free(backend); /* unused */
+    CHECK_EQ_U64(files_in("/proc/self/fd"), fds_before);
 }
 
 TEST(vector_registers_survive_exits) {
