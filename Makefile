@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench demo fuzz format lint install clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench bench-peers demo fuzz format lint install clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -62,10 +62,15 @@ test-tsan: ## tests with threads, with ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
 	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-600} tools/run-tests $(BUILD)-tsan fake kvm
 
-bench: ## kernels and files against native code; calls, restores, scripts, compile time
-	@tools/install-deps build test apps
+bench: ## kernels, programs and files against native code; calls, restores, scripts, compile time; Wasmtime if it is there
+	@tools/install-deps build test apps programs
 	@$(MAKE) --no-print-directory all
 	@bench/run $(BUILD)
+
+bench-peers: ## Wasmtime beside Husk and native code: kernels, requests in a clean state, compile time
+	@HUSK_BUILD=$(BUILD) tools/install-deps build test peers
+	@$(MAKE) --no-print-directory all
+	@bench/peers/run $(BUILD)
 
 demo: ## the whole way, on real input: C to wasm to image to a virtual machine
 	@tools/install-deps build test

@@ -9,30 +9,11 @@
 #include <string.h>
 
 #include "bench.h"
+#include "kernel_list.h"
+#include "limits.h"
 #include "v8_beside.h"
 
-#define HUSK_KERNEL(name, n, group) uint64_t kernel_##name(uint32_t n_value);
-#include "kernels.def"
-#undef HUSK_KERNEL
-
-struct kernel {
-    const char *name;
-    const char *group;
-    uint32_t n;
-    uint64_t (*native)(uint32_t n);
-};
-
-static const struct kernel kernels[] = {
-#define HUSK_KERNEL(kernel_name, kernel_n, kernel_group)                                           \
-    {.name = #kernel_name,                                                                         \
-     .group = (kernel_group),                                                                      \
-     .n = (kernel_n),                                                                              \
-     .native = kernel_##kernel_name},
-#include "kernels.def"
-#undef HUSK_KERNEL
-};
-
-enum { KERNELS_COUNT = sizeof kernels / sizeof kernels[0], ROUNDS_MAX = 1000 };
+enum { ROUNDS_MAX = 1000, UNOPTIMISED_ROUNDS = 5 };
 
 struct kernel_times {
     double native_ms[ROUNDS_MAX], husk_ms[ROUNDS_MAX], ratio[ROUNDS_MAX];
@@ -172,9 +153,46 @@ static void geomean_report(const struct bench *bench, const double *ratios, size
             geomean, count);
 }
 
+/* Measure the kernels, or the one that was asked for; print if `is_shown`. Returns how many failed.
+ */
+static size_t kernels_measure(const struct bench *bench, bool is_shown,
+                              struct kernel_ratios ret_ratios[2]) {
+    size_t failed = 0;
+    for (size_t i = 0; i < KERNELS_COUNT; i++) {
+        struct kernel_result result;
+        struct kernel_ratios *ratios = &ret_ratios[strcmp(kernels[i].group, "simd") == 0];
+        if (bench->only_kernel != NULL && strcmp(bench->only_kernel, kernels[i].name) != 0)
+            continue;
+        if (kernel_measure(bench, &kernels[i], &result) != 0) {
+            failed++;
+            continue;
+        }
+        if (is_shown)
+            kernel_report(bench, &kernels[i], &result);
+        ratios->names[ratios->count] = kernels[i].name;
+        ratios->v8[ratios->count] = result.v8_ratio.p50;
+        ratios->husk[ratios->count++] = result.ratio.p50;
+    }
+    return failed;
+}
+
+/* What the default level and level 0 must reach: of a whole run with the compiler's own options. */
+static int limits_report(const struct bench *bench, const struct kernel_ratios *plain) {
+    struct bench unoptimised = *bench;
+    struct kernel_ratios ratios[2] = {{.count = 0}, {.count = 0}};
+    if (bench->only_kernel != NULL || bench->opt_level >= 0 || bench->is_strict)
+        return 0;
+    unoptimised.opt_level = 0;
+    unoptimised.v8 = NULL;
+    unoptimised.rounds = bench->rounds < UNOPTIMISED_ROUNDS ? bench->rounds : UNOPTIMISED_ROUNDS;
+    if (kernels_measure(&unoptimised, false, ratios) != 0)
+        return -1;
+    limits_kernels(bench, plain, &ratios[0]);
+    return 0;
+}
+
 int bench_kernels(const struct bench *bench) {
-    double ratios[2][KERNELS_COUNT], v8_ratios[2][KERNELS_COUNT];
-    size_t counts[2] = {0}, failed = 0;
+    struct kernel_ratios ratios[2] = {{.count = 0}, {.count = 0}};
     if (bench->rounds == 0 || bench->rounds > ROUNDS_MAX) {
         fprintf(stderr, "husk_bench: between 1 and %d rounds\n", ROUNDS_MAX);
         return -1;
@@ -184,24 +202,14 @@ int bench_kernels(const struct bench *bench) {
            "better)\n",
            bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
     printf("  %-12s %-11s %9s %9s %8s\n", "kernel", "group", "native", "husk", "ratio");
-    for (size_t i = 0; i < KERNELS_COUNT; i++) {
-        struct kernel_result result;
-        if (bench->only_kernel != NULL && strcmp(bench->only_kernel, kernels[i].name) != 0)
-            continue;
-        if (kernel_measure(bench, &kernels[i], &result) != 0) {
-            failed++;
-            continue;
-        }
-        kernel_report(bench, &kernels[i], &result);
-        int is_simd = strcmp(kernels[i].group, "simd") == 0;
-        v8_ratios[is_simd][counts[is_simd]] = result.v8_ratio.p50;
-        ratios[is_simd][counts[is_simd]++] = result.ratio.p50;
-    }
-    geomean_report(bench, ratios[0], counts[0], "");
-    geomean_report(bench, ratios[1], counts[1], "simd");
+    size_t failed = kernels_measure(bench, true, ratios);
+    geomean_report(bench, ratios[0].husk, ratios[0].count, "");
+    geomean_report(bench, ratios[1].husk, ratios[1].count, "simd");
     if (bench->v8 != NULL) {
-        geomean_report(bench, v8_ratios[0], counts[0], "V8");
-        geomean_report(bench, v8_ratios[1], counts[1], "V8, simd");
+        geomean_report(bench, ratios[0].v8, ratios[0].count, "V8");
+        geomean_report(bench, ratios[1].v8, ratios[1].count, "V8, simd");
     }
-    return failed == 0 && counts[0] + counts[1] != 0 ? 0 : -1;
+    if (failed != 0 || ratios[0].count + ratios[1].count == 0)
+        return -1;
+    return limits_report(bench, &ratios[0]);
 }

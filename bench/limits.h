@@ -20,6 +20,16 @@ struct limit_row {
 /* Print the row, in the table and as JSON; "reached" if the median is within the limit. */
 void limits_print(const struct bench *bench, const struct limit_row *row);
 
+/* Print what the columns are. */
+void limits_head(const char *title);
+
+/* Rows behind other tables: kernels of plain C at the default level and at level 0; what compiling
+ * SQLite costs, with the modules in hand. */
+struct kernel_ratios;
+void limits_kernels(const struct bench *bench, const struct kernel_ratios *plain,
+                    const struct kernel_ratios *unoptimised);
+int limits_compile(const struct bench *bench);
+
 /* The rows of a group; each returns 0, or prints the reason and returns -1. */
 int limits_restore(const struct bench *bench); /* calls and restores, right after an exit */
 int limits_calls(const struct bench *bench);   /* bytes in and out, many calls in one entry */
