@@ -17,6 +17,7 @@ const char help_husk[] =
     "  husk compile FILE -o OUT    compile a module to an image\n"
     "  husk inspect FILE           show what a module or an image contains\n"
     "  husk validate FILE…         check modules\n"
+    "  husk cache                  show or clean the folder of compiled modules\n"
     "  husk doctor                 can this machine run it, and if not, what is missing\n"
     "  husk help [COMMAND]         also: husk COMMAND --help, husk(1)\n"
     "  husk version\n"
@@ -191,6 +192,17 @@ const char help_validate[] = "usage: husk validate [--disable LIST] [--json] FIL
                              "usage; 3 one uses what husk does not\n"
                              "support, or is beyond its limits; 125 one could not be read. Of "
                              "several, the first of 125, 1, 3.\n";
+
+const char help_cache[] = "usage: husk cache [OPTIONS] [path]\n"
+                          "\n"
+                          "Show or clean the cache: the folder where husk keeps compiled modules.\n"
+                          "\n"
+                          "  path          print the name of the folder\n"
+                          "\n"
+                          "      --json    as JSON\n"
+                          "  -h, --help\n"
+                          "\n"
+                          "Exit codes: 0; 2 wrong usage; 125 failed.\n";
 
 const char help_doctor[] =
     "usage: husk doctor [--json]\n"
