@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "auto.h"
+#include "cache_files.h"
+#include "cache_limit.h"
 #include "client.h"
 #include "error.h"
 #include "feature.h"
@@ -76,22 +78,6 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
     return 0;
 }
 
-/* mkdir -p, for this user only: images are code that this user will run. */
-static int make_folders(const char *path, struct husk_error *err) {
-    auto_free char *part = strdup(path);
-    if (part == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
-    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return error_sys(err, errno, "cannot make the cache folder %s", part);
-        *slash = '/';
-    }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST)
-        return error_sys(err, errno, "cannot make the cache folder %s", part);
-    return 0;
-}
-
 /* Where the image of a module is, or would be. *ret_path is malloc()ed. */
 static int entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
                       const struct husk_compile_options *full, char **ret_path,
@@ -114,6 +100,7 @@ static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES])
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || !image_verify(fd, wasm_sha256))
         return -1;
+    cache_mark_used(fd);
     return take_fd(&fd);
 }
 
@@ -125,16 +112,44 @@ static void warn(struct husk_error *ret_warning, const struct husk_error *cause)
     }
 }
 
-static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes,
-                        struct husk_error *ret_warning) {
-    struct husk_error cause;
+static int put_entry(const char *folder, const char *path, int fd, uint64_t bytes,
+                     struct husk_error *err) {
     struct stat st;
-    int status = make_folders(folder, &cause);
+    int status = cache_folder_make(folder, err);
     if (status == 0 && lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
         (void)unlink(path); /* nobody's entry, and file_replace() refuses to replace it */
+    return status == 0 ? file_replace(path, fd, bytes, err) : status;
+}
+
+/* Does the image fit into the folder at all? */
+static int check_limit(const struct husk_compile_options *full, uint64_t disk_bytes,
+                       struct husk_error *err) {
+    auto_fd folder = -1;
+    if (cache_folder_open(full->cache_dir, &folder, NULL) != 0)
+        return 0; /* storing tells why */
+    const uint64_t limit_bytes = cache_limit(folder, full->cache_limit_bytes);
+    if (disk_bytes <= limit_bytes)
+        return 0;
+    return error_set(err, HUSK_E_LIMIT,
+                     "the image takes %llu bytes, which is more than the limit of the cache, %llu",
+                     (unsigned long long)disk_bytes, (unsigned long long)limit_bytes);
+}
+
+static void store_entry(const struct husk_compile_options *full, const char *path, int fd,
+                        uint64_t bytes, struct husk_error *ret_warning) {
+    const char *folder = full->cache_dir;
+    struct husk_error cause = {.sys_errno = 0};
+    struct stat st;
+    const uint64_t disk_bytes = fstat(fd, &st) == 0 ? cache_bytes_of(&st) : bytes;
+    int status = check_limit(full, disk_bytes, &cause);
     if (status == 0)
-        status = file_replace(path, fd, bytes, &cause);
-    if (status != 0)
+        status = put_entry(folder, path, fd, bytes, &cause);
+    if (status == HUSK_E_SYS && (cause.sys_errno == ENOSPC || cause.sys_errno == EDQUOT) &&
+        cache_make_room(folder, disk_bytes, full->cache_limit_bytes))
+        status = put_entry(folder, path, fd, bytes, &cause);
+    if (status == 0)
+        cache_stored(folder, strrchr(path, '/') + 1, full->cache_limit_bytes);
+    else
         warn(ret_warning, &cause);
 }
 
@@ -153,7 +168,7 @@ static int cached_or_made(const struct worker_job *job, const uint8_t wasm_sha25
         status = worker_run(job, full, &fd, &bytes, err);
         if (status != 0)
             return status;
-        store_entry(full->cache_dir, path, fd, bytes, &ret_compiled->warning);
+        store_entry(full, path, fd, bytes, &ret_compiled->warning);
     }
     ret_compiled->fd = take_fd(&fd);
     return 0;
@@ -172,6 +187,13 @@ static int cache_options(const struct husk_compile_options *options,
     return status;
 }
 
+static void note_file(const struct husk_compile_options *full, int fd, const struct stat *before,
+                      const uint8_t wasm_sha256[SHA256_BYTES]) {
+    auto_free char *path = seen_note(full->cache_dir, fd, before, wasm_sha256);
+    if (path != NULL)
+        cache_stored(full->cache_dir, strrchr(path, '/') + 1, full->cache_limit_bytes);
+}
+
 /* fd: the file that has the bytes, which was looked at before they were read; -1: none. */
 static int compile_cached(const struct worker_job *job, int fd, const struct stat *before,
                           const struct husk_compile_options *options,
@@ -187,7 +209,7 @@ static int compile_cached(const struct worker_job *job, int fd, const struct sta
     if (status != 0)
         return status;
     if (fd >= 0)
-        seen_note(full.cache_dir, fd, before, wasm_sha256);
+        note_file(&full, fd, before, wasm_sha256);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;
 }
@@ -252,6 +274,7 @@ int husk_cache_find(int fd, const struct husk_compile_options *options,
     auto_fd entry = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (entry < 0 || !image_is_of(entry, wasm_sha256, &header, &offset))
         return error_set(err, HUSK_E_NOT_FOUND, "the cache has no image of the file");
+    cache_mark_used(entry);
     compiled.fd = take_fd(&entry);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;
