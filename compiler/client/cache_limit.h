@@ -40,6 +40,14 @@ bool cache_count_begin(struct cache_count *count, unsigned wait_ms);
 /* After it was read and cleaned. What others added meanwhile is added: at worst twice. */
 void cache_count_end(struct cache_count *count, uint64_t bytes, uint64_t limit_bytes);
 
+/* ---- cache_store.c ---- */
+
+/* Put a compiled image of so many bytes into the folder. `full` has the folder and its limit, as
+ * client_options() returns them. HUSK_E_LIMIT: it is larger than the limit. HUSK_E_SYS,
+ * HUSK_E_NOMEM. */
+int cache_store(const struct husk_compile_options *full, const char *path, int fd, uint64_t bytes,
+                struct husk_error *err);
+
 /* ---- cache_trim.c ---- */
 
 struct cache_trim {

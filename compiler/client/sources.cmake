@@ -4,6 +4,7 @@ set(sources
     cache_admin.c
     cache_files.c
     cache_limit.c
+    cache_store.c
     cache_trim.c
     client.c
     cpu_identity.c
