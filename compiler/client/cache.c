@@ -150,9 +150,9 @@ static int cache_options(const struct husk_compile_options *options,
 
 static void note_file(const struct husk_compile_options *full, int fd, const struct stat *before,
                       const uint8_t wasm_sha256[SHA256_BYTES]) {
-    auto_free char *path = seen_note(full->cache_dir, fd, before, wasm_sha256);
-    if (path != NULL)
-        cache_stored(full->cache_dir, strrchr(path, '/') + 1, full->cache_limit_bytes);
+    char name[SEEN_NAME_BYTES];
+    if (seen_note(full->cache_dir, fd, before, wasm_sha256, name))
+        cache_stored(full->cache_dir, name, full->cache_limit_bytes);
 }
 
 /* fd: the file that has the bytes, which was looked at before they were read; -1: none. */

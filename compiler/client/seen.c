@@ -71,14 +71,19 @@ static bool look_at(int fd, struct stat *ret_st, struct seen *ret_seen) {
 }
 
 /* One note for each inode: a changed file's replaces the old one. */
-static char *seen_path(const char *folder, const struct seen *seen) {
-    char name[80], hex[2 * SHA256_BYTES + 1], *path;
+static void seen_name(const struct seen *seen, char ret_name[SEEN_NAME_BYTES]) {
+    char name[80], hex[2 * SHA256_BYTES + 1];
     uint8_t digest[SHA256_BYTES];
     snprintf(name, sizeof name, "%llu %llu", (unsigned long long)seen->dev,
              (unsigned long long)seen->ino);
     sha256_bytes(name, strlen(name), digest);
     sha256_hex(digest, hex);
-    return asprintf(&path, "%s/%.32s.seen", folder, hex) >= 0 ? path : NULL;
+    snprintf(ret_name, SEEN_NAME_BYTES, "%.32s.seen", hex);
+}
+
+static char *seen_path(const char *folder, const char *name) {
+    char *path;
+    return asprintf(&path, "%s/%s", folder, name) >= 0 ? path : NULL;
 }
 
 static void make_check(const struct seen *seen, uint8_t ret_check[XXH3_128_BYTES]) {
@@ -124,9 +129,11 @@ bool seen_read_path(int folder, const char *name, uint8_t ret_sha256[SHA256_BYTE
 bool seen_find(const char *folder, int fd, uint8_t ret_sha256[SHA256_BYTES]) {
     struct stat st;
     struct seen seen, wanted;
+    char name[SEEN_NAME_BYTES];
     if (!look_at(fd, &st, &wanted))
         return false;
-    auto_free char *path = seen_path(folder, &wanted);
+    seen_name(&wanted, name);
+    auto_free char *path = seen_path(folder, name);
     if (path == NULL)
         return false;
     auto_fd note = seen_open(AT_FDCWD, path);
@@ -170,20 +177,26 @@ static bool seen_write(const char *path, const struct seen *seen, int module_fd)
     return false;
 }
 
-char *seen_note(const char *folder, int fd, const struct stat *before,
-                const uint8_t sha256[SHA256_BYTES]) {
+bool seen_note(const char *folder, int fd, const struct stat *before,
+               const uint8_t sha256[SHA256_BYTES], char ret_name[SEEN_NAME_BYTES]) {
     struct stat st;
     struct seen seen, old, first = seen_of(before);
+    char name[SEEN_NAME_BYTES];
     if (!look_at(fd, &st, &seen))
-        return NULL;
+        return false;
     first.fsid = seen.fsid;
-    auto_free char *path = seen_path(folder, &seen);
+    seen_name(&seen, name);
+    auto_free char *path = seen_path(folder, name);
     if (path == NULL || !is_same(&seen, &first))
-        return NULL;
+        return false;
     memcpy(seen.sha256, sha256, SHA256_BYTES);
     make_check(&seen, seen.check);
     auto_fd note = seen_open(AT_FDCWD, path);
     if (seen_read(note, &old) && memcmp(&old, &seen, sizeof seen) == 0)
-        return NULL;
-    return seen_write(path, &seen, fd) ? take_pointer(&path) : NULL;
+        return false;
+    if (!seen_write(path, &seen, fd))
+        return false;
+    if (ret_name != NULL)
+        memcpy(ret_name, name, sizeof name);
+    return true;
 }
