@@ -164,13 +164,14 @@ HUSK_API int husk_cache_find(int fd, const struct husk_compile_options *options,
 
 /* ---- The cache folder ----
  *
- * It holds images, and notes about modules' files. When something is stored, and they take more of
- * the disk than the folder's limit, those that were not used for the longest time are removed, down
- * to nine tenths of the limit. So a folder may be larger than its limit by the image that is being
- * stored. The time of a use is known to the hour; it is the file's mtime. The descriptor of an
- * image that is removed stays as it is, and so does what is mapped. Other files in the folder are
- * never touched. Any thread and any process may call these functions at any time, and compile
- * meanwhile. A folder that does not exist has no files. */
+ * It holds images, and notes about modules' files and jobs. When something is stored, and they take
+ * more of the disk than the folder's limit, those that were not used for the longest time are
+ * removed, down to nine tenths of the limit. So a folder may be larger than its limit by the image
+ * that is being stored. The time of a use is known to the hour; it is the file's mtime. The
+ * descriptor of an image that is removed stays as it is, and so does what is mapped. Notes of jobs
+ * that wait or work, and other files in the folder, are never removed. Any thread and any process
+ * may call these functions at any time, and compile meanwhile. A folder that does not exist has no
+ * files. */
 
 #define HUSK_CACHE_DEFAULT_LIMIT_BYTES (5ull << 30)
 #define HUSK_CACHE_UNLIMITED UINT64_MAX
@@ -186,7 +187,7 @@ struct husk_cache_info {
     uint64_t limit_bytes; /* that was set for the folder, or the default */
     uint64_t bytes;       /* of all that is counted below, on the disk */
     uint64_t images_count, images_bytes;
-    uint64_t notes_count;     /* husk_compile_cached_fd() */
+    uint64_t notes_count;     /* about modules' files and jobs that make images */
     uint64_t leftovers_count; /* files that a process is writing, or that killed processes left */
 };
 #define HUSK_CACHE_INFO_INIT HUSK_INIT_OF(husk_cache_info)

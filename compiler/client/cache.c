@@ -1,8 +1,8 @@
 /*
  * compiler/client/cache.c: husk_compile_cached(): keeps images in a folder. The name of an entry is
- * the hash of everything that determines the image. Entries are complete or absent (file_replace()
- * renames), so processes need no lock. If two processes miss at once, both compile, and the later
- * rename wins. An error of the folder never fails the compile.
+ * the hash of everything that determines the image. cache_store.c puts images there. Entries are
+ * complete or absent (file_replace() renames), so processes need no lock. If two processes miss at
+ * once, both compile, and the later rename wins. An error of the folder never fails the compile.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -50,7 +50,7 @@ int husk_cache_info(const char *cache_dir, struct husk_cache_info *ret_info,
         const struct cache_file *file = &files.list[i];
         info.images_count += file->kind == CACHE_IMAGE;
         info.images_bytes += file->kind == CACHE_IMAGE ? file->bytes : 0;
-        info.notes_count += file->kind == CACHE_NOTE;
+        info.notes_count += file->kind == CACHE_NOTE || file->kind == CACHE_JOB;
         info.leftovers_count += file->kind == CACHE_LEFTOVER;
     }
     cache_files_done(&files);

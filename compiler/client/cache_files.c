@@ -26,6 +26,8 @@ enum cache_kind cache_kind_of(const char *name) {
     const size_t digits = hex_digits(name);
     const bool is_image = digits == 64 && strncmp(name + digits, ".husk", 5) == 0;
     const bool is_note = digits == 32 && strncmp(name + digits, ".seen", 5) == 0;
+    if (digits == 64 && strcmp(name + digits, ".job") == 0)
+        return CACHE_JOB;
     if (!is_image && !is_note)
         return CACHE_FOREIGN;
     const char *rest = name + digits + 5;

@@ -3,7 +3,9 @@
  * others there:
  *   <64 hex digits>.husk               an image; the digits are the key (cache.c)
  *   <32 hex digits>.seen               a note about a module's file (seen.c)
- *   one of both, .<16 hex digits>.tmp  such a file that is being written (base/file.h)
+ *   both, with .<16 hex digits>.tmp    such a file that is being written (base/file.h)
+ *   <64 hex digits>.job                a note about a job that makes an image; it is locked with
+ *                                      flock() as long as the job waits or works
  *   husk-cache.limit                   the limit that was set for the folder (cache_limit.c)
  *   husk-cache.count                   the bytes of all images and notes (cache_limit.c)
  * The time of the last use of an image or a note is its mtime: a use sets that if it is more than
@@ -24,7 +26,7 @@
 #define CACHE_NAME_BYTES 96
 #define CACHE_USE_SECONDS 3600 /* so exact is the time of the last use */
 
-enum cache_kind { CACHE_FOREIGN, CACHE_IMAGE, CACHE_NOTE, CACHE_LEFTOVER };
+enum cache_kind { CACHE_FOREIGN, CACHE_IMAGE, CACHE_NOTE, CACHE_JOB, CACHE_LEFTOVER };
 
 struct cache_file {
     char name[CACHE_NAME_BYTES];

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "auto.h"
@@ -43,9 +44,21 @@ static bool is_changed(const struct cache_file *file, const struct stat *st) {
            st->st_mtim.tv_nsec != file->mtime.tv_nsec;
 }
 
+/* The job that locks its note waits or works. The caller keeps the lock until the note is gone:
+ * whoever begins a job meanwhile sees that, and makes another one. */
+static bool is_locked(int folder, const struct cache_file *file, int *ret_fd) {
+    if (file->kind != CACHE_JOB)
+        return false;
+    *ret_fd = openat(folder, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return *ret_fd >= 0 && flock(*ret_fd, LOCK_EX | LOCK_NB) != 0;
+}
+
 static void remove_file(int folder, const struct cache_file *file,
                         struct husk_cache_cleaned *result) {
     struct stat st;
+    auto_fd lock = -1;
+    if (is_locked(folder, file, &lock))
+        return;
     if (fstatat(folder, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_changed(file, &st))
         return;
     if (unlinkat(folder, file->name, 0) == 0) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -180,6 +181,29 @@ TEST(foreign_files_stay) {
     CHECK_EQ_U64(clean(&lab, options).removed_count, 0);
     CHECK_EQ_I64(cache_lab_count(&lab), 9);
     CHECK(cache_lab_has(&lab, text));
+    cache_lab_close(&lab);
+}
+
+/* A note of a job is one of the cache's files, but as long as the job has it locked it stays. */
+TEST(notes_of_jobs) {
+    struct cache_lab lab;
+    char waits[80], failed[80];
+    snprintf(waits, sizeof waits, "%.64s.job", image_name('1'));
+    snprintf(failed, sizeof failed, "%.64s.job", image_name('2'));
+    CHECK_EQ_I64(cache_kind_of(waits), CACHE_JOB);
+    cache_lab_open(&lab);
+    cache_lab_file(&lab, waits, 4, 9 * DAY);
+    cache_lab_file(&lab, failed, 4, 9 * DAY);
+    CHECK_EQ_U64(info_of(&lab).notes_count, 2);
+    int fd = open(cache_lab_path(&lab, waits), O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
+    CHECK_EQ_U64(clean(&lab, (struct husk_cache_clean_options){.to_bytes = 1}).removed_count, 1);
+    CHECK(cache_lab_has(&lab, waits));
+    CHECK_EQ_U64(clean(&lab, (struct husk_cache_clean_options){.removes_all = true}).removed_count,
+                 0);
+    close(fd);
+    CHECK_EQ_U64(clean(&lab, (struct husk_cache_clean_options){.removes_all = true}).removed_count,
+                 1);
     cache_lab_close(&lab);
 }
 
