@@ -1,8 +1,8 @@
 /*
  * compiler/client/cache.c: husk_compile_cached(): keeps images in a folder. The name of an entry is
- * the hash of everything that determines the image. Entries are complete or absent (file_replace()
- * renames), so processes need no lock. If two processes miss at once, both compile, and the later
- * rename wins. An error of the folder never fails the compile.
+ * the hash of everything that determines the image. cache_store.c puts images there. Entries are
+ * complete or absent (file_replace() renames), so processes need no lock. If two processes miss at
+ * once, both compile, and the later rename wins. An error of the folder never fails the compile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "auto.h"
+#include "cache_files.h"
+#include "cache_limit.h"
 #include "client.h"
 #include "error.h"
 #include "feature.h"
@@ -76,22 +78,6 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
     return 0;
 }
 
-/* mkdir -p, for this user only: images are code that this user will run. */
-static int make_folders(const char *path, struct husk_error *err) {
-    auto_free char *part = strdup(path);
-    if (part == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
-    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return error_sys(err, errno, "cannot make the cache folder %s", part);
-        *slash = '/';
-    }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST)
-        return error_sys(err, errno, "cannot make the cache folder %s", part);
-    return 0;
-}
-
 /* Where the image of a module is, or would be. *ret_path is malloc()ed. */
 static int entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
                       const struct husk_compile_options *full, char **ret_path,
@@ -114,6 +100,7 @@ static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES])
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || !image_verify(fd, wasm_sha256))
         return -1;
+    cache_mark_used(fd);
     return take_fd(&fd);
 }
 
@@ -123,19 +110,6 @@ static void warn(struct husk_error *ret_warning, const struct husk_error *cause)
         error_while(ret_warning, cause->status,
                     "caching the compiled module; it will be compiled again next time");
     }
-}
-
-static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes,
-                        struct husk_error *ret_warning) {
-    struct husk_error cause;
-    struct stat st;
-    int status = make_folders(folder, &cause);
-    if (status == 0 && lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        (void)unlink(path); /* nobody's entry, and file_replace() refuses to replace it */
-    if (status == 0)
-        status = file_replace(path, fd, bytes, &cause);
-    if (status != 0)
-        warn(ret_warning, &cause);
 }
 
 /* Found, or compiled and stored. */
@@ -153,7 +127,9 @@ static int cached_or_made(const struct worker_job *job, const uint8_t wasm_sha25
         status = worker_run(job, full, &fd, &bytes, err);
         if (status != 0)
             return status;
-        store_entry(full->cache_dir, path, fd, bytes, &ret_compiled->warning);
+        struct husk_error cause;
+        if (cache_store(full, path, fd, bytes, &cause) != 0)
+            warn(&ret_compiled->warning, &cause);
     }
     ret_compiled->fd = take_fd(&fd);
     return 0;
@@ -172,6 +148,13 @@ static int cache_options(const struct husk_compile_options *options,
     return status;
 }
 
+static void note_file(const struct husk_compile_options *full, int fd, const struct stat *before,
+                      const uint8_t wasm_sha256[SHA256_BYTES]) {
+    char name[SEEN_NAME_BYTES];
+    if (seen_note(full->cache_dir, fd, before, wasm_sha256, name))
+        cache_stored(full->cache_dir, name, full->cache_limit_bytes);
+}
+
 /* fd: the file that has the bytes, which was looked at before they were read; -1: none. */
 static int compile_cached(const struct worker_job *job, int fd, const struct stat *before,
                           const struct husk_compile_options *options,
@@ -187,7 +170,7 @@ static int compile_cached(const struct worker_job *job, int fd, const struct sta
     if (status != 0)
         return status;
     if (fd >= 0)
-        seen_note(full.cache_dir, fd, before, wasm_sha256);
+        note_file(&full, fd, before, wasm_sha256);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;
 }
@@ -252,6 +235,7 @@ int husk_cache_find(int fd, const struct husk_compile_options *options,
     auto_fd entry = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (entry < 0 || !image_is_of(entry, wasm_sha256, &header, &offset))
         return error_set(err, HUSK_E_NOT_FOUND, "the cache has no image of the file");
+    cache_mark_used(entry);
     compiled.fd = take_fd(&entry);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;

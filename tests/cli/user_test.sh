@@ -38,7 +38,7 @@ help_options() { "$husk" "$1" --help | grep -o -e '\(^\|[ (,]\)--\?[a-zA-Z][a-z0
 man_options() { # .Fl -name is --name, .Fl o is -o; of lines that begin with .It or .Op
     grep -h -E '^\.(It|Op) Fl' "$@" | grep -o 'Fl -\?[a-zA-Z][a-z0-9-]*' | sed 's/^Fl /-/' | sort -u
 }
-for command in run snapshot compile inspect validate doctor; do
+for command in run snapshot compile inspect validate cache doctor; do
     pages=("$man/husk-$command.1")
     [ $command != snapshot ] || pages+=("$man/husk-run.1") # "the other options of husk-run"
     same "options of husk $command" "$(help_options $command | tr '\n' ' ')" "$(man_options "${pages[@]}" | tr '\n' ' ')"

@@ -69,7 +69,7 @@ static void note(struct place *place) {
     uint8_t sha256[SHA256_BYTES];
     sha256_bytes(small_wasm, sizeof small_wasm, sha256);
     CHECK(fstat(place->fd, &st) == 0);
-    seen_note(place->cache, place->fd, &st, sha256);
+    seen_note(place->cache, place->fd, &st, sha256, NULL);
 }
 
 TEST(a_file_is_found_once_it_is_old_enough) {
