@@ -33,6 +33,18 @@ static int cache_path(const struct cache *cache) {
     return CLI_OK;
 }
 
+static int jobs(const struct cache *cache) {
+    return cache_jobs(&cache->report, cache->dir);
+}
+
+static int stop(const struct cache *cache) {
+    return cache_stop(&cache->report, cache->dir, cache->args_count > 0 ? cache->args[0] : NULL);
+}
+
+static int forget(const struct cache *cache) {
+    return cache_forget(&cache->report, cache->dir, cache->args_count > 0 ? cache->args[0] : NULL);
+}
+
 /* What stands behind husk cache; the first is the default. */
 static const struct verb {
     const char *name;
@@ -40,6 +52,9 @@ static const struct verb {
     int args_max;
 } verbs[] = {
     {"path", cache_path, 0},
+    {"jobs", jobs, 0},
+    {"stop", stop, 1},
+    {"forget", forget, 1},
 };
 
 static const struct verb *find_verb(const char *name) {
