@@ -162,6 +162,13 @@ struct compile_result {
     "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, "              \
     "XDG_CACHE_HOME or HOME"
 bool cache_dir(char *out, size_t out_bytes);
+/* The limit of the cache: "10G", "none" (HUSK_CACHE_UNLIMITED) or "default" (0). False: another
+ * text. */
+bool parse_cache_limit(const char *text, uint64_t *ret_bytes);
+/* $HUSK_CACHE_LIMIT, or 0. False: it is not understood. */
+#define BAD_CACHE_LIMIT_TEXT                                                                       \
+    "HUSK_CACHE_LIMIT is not understood: it is a size such as 10G, none or default"
+bool cache_limit_wanted(uint64_t *ret_bytes);
 /* -O N: as husk_compile_options.opt_level; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
 /* Options of every command that compiles: the rows for getopt_long(), and a function that takes one

@@ -35,6 +35,21 @@ bool cache_dir(char *out, size_t out_bytes) {
     return written > 0 && (size_t)written < out_bytes;
 }
 
+bool parse_cache_limit(const char *text, uint64_t *ret_bytes) {
+    const bool is_none = strcmp(text, "none") == 0;
+    if (is_none || strcmp(text, "default") == 0) {
+        *ret_bytes = is_none ? HUSK_CACHE_UNLIMITED : 0;
+        return true;
+    }
+    return parse_size(text, ret_bytes) && *ret_bytes > 0;
+}
+
+bool cache_limit_wanted(uint64_t *ret_bytes) {
+    const char *text = getenv("HUSK_CACHE_LIMIT");
+    *ret_bytes = 0;
+    return text == NULL || text[0] == '\0' || parse_cache_limit(text, ret_bytes);
+}
+
 bool parse_opt_level(const char *text, int *ret_level) {
     if (text[0] < '0' || text[0] > '3' || text[1] != '\0')
         return false;
@@ -171,6 +186,8 @@ int compile_input(const struct report *report, const struct input *input,
     bool is_cached = !request->is_uncached && cache_dir(dir, sizeof dir);
     if (!request->is_uncached && !is_cached)
         (void)cli_error(&compiled.warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
+    if (is_cached && !cache_limit_wanted(&request->options.cache_limit_bytes) && !report->is_json)
+        fprintf(stderr, "husk %s: warning: %s\n", report->command, BAD_CACHE_LIMIT_TEXT);
     progress_begin(&progress, input, &request->options);
     status = compile_any(input, request, is_cached ? dir : NULL, &compiled, err);
     progress_end(&progress);

@@ -55,6 +55,9 @@ struct husk_compile_options {
     bool optimise_in_background;
     uint8_t reserved[5];
     const char *label; /* of a background job, such as the module's file; NULL: none; cut to fit */
+    /* Of the files in cache_dir, on the disk. 0: what husk_cache_set_limit() set for the folder,
+     * else HUSK_CACHE_DEFAULT_LIMIT_BYTES. */
+    uint64_t cache_limit_bytes;
 };
 #define HUSK_COMPILE_OPTIONS_INIT HUSK_INIT_OF(husk_compile_options)
 
@@ -149,8 +152,9 @@ struct husk_compiled {
 
 /* As husk_compile(), through a cache folder: options->cache_dir. It is made if it does not exist;
  * the caller chooses it, e.g. $XDG_CACHE_HOME/husk. The key is the hash of the wasm, the options
- * that matter, the CPU and the compiler's version. Safe for concurrent processes. A full disk or an
- * unwritable folder costs the caching, never the result: ret_compiled->warning tells why. */
+ * that matter, the CPU and the compiler's version. Safe for concurrent processes. An unwritable
+ * folder, a disk that is full even without the folder's older files, or an image that is larger
+ * than the folder's limit costs the caching, never the result: ret_compiled->warning tells why. */
 HUSK_API int husk_compile_cached(const void *wasm, size_t count,
                                  const struct husk_compile_options *options,
                                  struct husk_compiled *ret_compiled, struct husk_error *err);
@@ -168,6 +172,92 @@ HUSK_API int husk_compile_cached_fd(int fd, const struct husk_compile_options *o
  * without changing these. */
 HUSK_API int husk_cache_find(int fd, const struct husk_compile_options *options,
                              struct husk_compiled *ret_compiled, struct husk_error *err);
+
+/* ---- The cache folder ----
+ *
+ * It holds images, and notes about modules' files. When something is stored, and they take more of
+ * the disk than the folder's limit, those that were not used for the longest time are removed, down
+ * to nine tenths of the limit. So a folder may be larger than its limit by the image that is being
+ * stored. The time of a use is known to the hour; it is the file's mtime. The descriptor of an
+ * image that is removed stays as it is, and so does what is mapped. Other files in the folder are
+ * never touched. Any thread and any process may call these functions at any time, and compile
+ * meanwhile. A folder that does not exist has no files. */
+
+#define HUSK_CACHE_DEFAULT_LIMIT_BYTES (5ull << 30)
+#define HUSK_CACHE_UNLIMITED UINT64_MAX
+
+/* Set the folder's limit, durably, for whoever sets no husk_compile_options.cache_limit_bytes. The
+ * folder is made if it does not exist. 0: the default again. Nothing is removed before something is
+ * stored, or husk_cache_clean() is called. HUSK_E_INVAL, HUSK_E_SYS, HUSK_E_NOMEM. */
+HUSK_API int husk_cache_set_limit(const char *cache_dir, uint64_t limit_bytes,
+                                  struct husk_error *err);
+
+struct husk_cache_info {
+    size_t size;
+    uint64_t limit_bytes; /* that was set for the folder, or the default */
+    uint64_t bytes;       /* of all that is counted below, on the disk */
+    uint64_t images_count, images_bytes;
+    uint64_t notes_count;     /* husk_compile_cached_fd() */
+    uint64_t leftovers_count; /* files that a process is writing, or that killed processes left */
+};
+#define HUSK_CACHE_INFO_INIT HUSK_INIT_OF(husk_cache_info)
+/* Reads the folder. HUSK_E_INVAL, HUSK_E_SYS, HUSK_E_NOMEM. */
+HUSK_API int husk_cache_info(const char *cache_dir, struct husk_cache_info *ret_info,
+                             struct husk_error *err);
+
+/* An image in a cache folder. All of it is as its file says, which may be damaged; texts may hold
+ * any bytes except NUL. */
+struct husk_cache_entry {
+    size_t size;
+    const char *name;        /* of its file in the folder: the key, and ".husk" */
+    const char *module_path; /* a file that was such a module when it was noted; or "" */
+    const char *module_name; /* from the name section, cut to fit; or "" */
+    const char *target_cpu, *compiler;
+    uint64_t bytes; /* on the disk */
+    int64_t used_s; /* the last use, in seconds since 1970 */
+    uint8_t wasm_sha256[32];
+    int opt_level; /* 0 … 3 */
+    bool is_strict;
+    /* false: not an image that this library can read; it is damaged, or of another version of Husk.
+     * Texts are "" then, and the hash and the level are 0. */
+    bool is_usable;
+    uint8_t reserved[2];
+};
+typedef int (*husk_cache_entry_fn)(void *user, const struct husk_cache_entry *entry);
+/* Call `visit` for each image, from the last used one to the one that is removed first. `entry`,
+ * and all that it points to, is valid during that call only. If the callback returns another value
+ * than 0, the listing ends, and err->status is its number. An image that is removed meanwhile is
+ * left out. HUSK_E_INVAL, HUSK_E_SYS, HUSK_E_NOMEM. */
+HUSK_API int husk_cache_list(const char *cache_dir, husk_cache_entry_fn visit, void *user,
+                             struct husk_error *err);
+
+struct husk_cache_clean_options {
+    size_t size;
+    uint64_t limit_bytes; /* 0: that was set for the folder, or the default */
+    /* Remove files until they take no more than this, those first that were not used for the
+     * longest time. 0: nine tenths of the folder's limit, if they take more than that limit;
+     * HUSK_CACHE_UNLIMITED: remove none for that. */
+    uint64_t to_bytes;
+    uint64_t unused_seconds; /* remove those that were not used for so long; 0: none for that */
+    bool removes_unusable;   /* images that this library cannot read (husk_cache_entry.is_usable) */
+    bool removes_all;        /* all images and notes, and unfinished files */
+    uint8_t reserved[6];
+};
+#define HUSK_CACHE_CLEAN_OPTIONS_INIT HUSK_INIT_OF(husk_cache_clean_options)
+struct husk_cache_cleaned {
+    size_t size;
+    uint64_t removed_count, removed_bytes;
+    uint64_t left_count, left_bytes; /* files of the cache */
+    uint64_t failed_count;           /* files that could not be removed, and are left */
+    struct husk_error failure;       /* of the first of them; status 0: there was none */
+};
+#define HUSK_CACHE_CLEANED_INIT HUSK_INIT_OF(husk_cache_cleaned)
+/* Remove images and notes, and files that killed processes left more than an hour ago. `options`
+ * and `ret_cleaned` may be NULL. A file that cannot be removed is not an error of the call. For two
+ * seconds at most it waits for another process that cleans. HUSK_E_INVAL, HUSK_E_SYS,
+ * HUSK_E_NOMEM. */
+HUSK_API int husk_cache_clean(const char *cache_dir, const struct husk_cache_clean_options *options,
+                              struct husk_cache_cleaned *ret_cleaned, struct husk_error *err);
 
 /* ---- Optimised in the background ---- */
 

@@ -8,7 +8,7 @@
 #
 # tools/run-tests sets HUSK_SOURCE and HUSK_BUILD; a scratch folder ($scratch) is removed at the end.
 export LC_ALL=C # what programs say is compared
-unset CDPATH HUSK_CACHE_DIR
+unset CDPATH HUSK_CACHE_DIR HUSK_CACHE_LIMIT
 : "${HUSK_SOURCE:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}"
 : "${HUSK_BUILD:=$HUSK_SOURCE/build}"
 husk=$HUSK_BUILD/husk

@@ -71,6 +71,7 @@ struct background_request {
     uint64_t request_bytes, input_bytes;
     struct background_note note;
     uint32_t modules_count, threads;
+    uint64_t cache_limit_bytes;
     uint8_t strict, allow_uncontained, reserved[6];
     uint8_t wasm_sha256[SHA256_BYTES];
     char cpu[64];
@@ -116,9 +117,6 @@ int background_main(void);
 int cache_entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
                      const struct husk_compile_options *full, char **ret_path,
                      struct husk_error *err);
-/* Put a compiled image into the folder. */
-int cache_store(const char *folder, const char *path, int fd, uint64_t bytes,
-                struct husk_error *err);
 /* The entry, checked; -1 if there is none or it is damaged. */
 int cache_open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]);
 

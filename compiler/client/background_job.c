@@ -23,6 +23,7 @@
 
 #include "auto.h"
 #include "background.h"
+#include "cache_limit.h"
 #include "clock.h"
 #include "error.h"
 
@@ -148,6 +149,7 @@ static int make_entry(struct job *job, struct husk_error *err) {
         .disable = request->disable[0] != '\0' ? request->disable : NULL,
         .progress = show_progress,
         .progress_user = job,
+        .cache_limit_bytes = request->cache_limit_bytes,
         .cpu_limit_ns = job->note.cpu_limit_ns,
         .memory_limit_bytes = job->note.memory_limit_bytes,
         .threads = request->threads,
@@ -159,7 +161,7 @@ static int make_entry(struct job *job, struct husk_error *err) {
     int status = worker_run(&input, &options, &image, &bytes, err);
     if (status == 0)
         status = check_entry(&input, request, &options, err);
-    return status == 0 ? cache_store(job->folder, request->entry_path, image, bytes, err) : status;
+    return status == 0 ? cache_store(&options, request->entry_path, image, bytes, err) : status;
 }
 
 static int work(struct job *job) {

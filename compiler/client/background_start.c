@@ -146,6 +146,7 @@ static int fill_request(const struct worker_job *job, const struct husk_compile_
     request->input_bytes = job->count;
     request->modules_count = job->modules_count;
     request->threads = options->threads;
+    request->cache_limit_bytes = options->cache_limit_bytes;
     request->strict = options->strict;
     request->allow_uncontained = options->allow_uncontained;
     memcpy(request->wasm_sha256, wasm_sha256, SHA256_BYTES);

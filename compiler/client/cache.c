@@ -14,6 +14,8 @@
 
 #include "auto.h"
 #include "background.h"
+#include "cache_files.h"
+#include "cache_limit.h"
 #include "client.h"
 #include "error.h"
 #include "feature.h"
@@ -77,22 +79,6 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
     return 0;
 }
 
-/* mkdir -p, for this user only: images are code that this user will run. */
-static int make_folders(const char *path, struct husk_error *err) {
-    auto_free char *part = strdup(path);
-    if (part == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
-    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return error_sys(err, errno, "cannot make the cache folder %s", part);
-        *slash = '/';
-    }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST)
-        return error_sys(err, errno, "cannot make the cache folder %s", part);
-    return 0;
-}
-
 int cache_entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
                      const struct husk_compile_options *full, char **ret_path,
                      struct husk_error *err) {
@@ -113,6 +99,7 @@ int cache_open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]) 
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || !image_verify(fd, wasm_sha256))
         return -1;
+    cache_mark_used(fd);
     return take_fd(&fd);
 }
 
@@ -122,15 +109,6 @@ static void warn(struct husk_error *ret_warning, const struct husk_error *cause)
         error_while(ret_warning, cause->status,
                     "caching the compiled module; it will be compiled again next time");
     }
-}
-
-int cache_store(const char *folder, const char *path, int fd, uint64_t bytes,
-                struct husk_error *err) {
-    struct stat st;
-    int status = make_folders(folder, err);
-    if (status == 0 && lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        (void)unlink(path); /* nobody's entry, and file_replace() refuses to replace it */
-    return status == 0 ? file_replace(path, fd, bytes, err) : status;
 }
 
 /* Found, or compiled and stored. */
@@ -149,7 +127,7 @@ static int cached_or_made(const struct worker_job *job, const uint8_t wasm_sha25
         status = worker_run(job, full, &fd, &bytes, err);
         if (status != 0)
             return status;
-        if (cache_store(full->cache_dir, path, fd, bytes, &cause) != 0)
+        if (cache_store(full, path, fd, bytes, &cause) != 0)
             warn(&ret_compiled->warning, &cause);
     }
     ret_compiled->fd = take_fd(&fd);
@@ -193,6 +171,13 @@ static int cache_options(const struct husk_compile_options *options,
     return status;
 }
 
+static void note_file(const struct husk_compile_options *full, int fd, const struct stat *before,
+                      const uint8_t wasm_sha256[SHA256_BYTES]) {
+    auto_free char *path = seen_note(full->cache_dir, fd, before, wasm_sha256);
+    if (path != NULL)
+        cache_stored(full->cache_dir, strrchr(path, '/') + 1, full->cache_limit_bytes);
+}
+
 /* fd: the file that has the bytes, which was looked at before they were read; -1: none. */
 static int compile_cached(const struct worker_job *job, int fd, const struct stat *before,
                           const struct husk_compile_options *options,
@@ -211,7 +196,7 @@ static int compile_cached(const struct worker_job *job, int fd, const struct sta
     if (status != 0)
         return status;
     if (fd >= 0)
-        seen_note(full.cache_dir, fd, before, wasm_sha256);
+        note_file(&full, fd, before, wasm_sha256);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;
 }
@@ -278,6 +263,7 @@ int husk_cache_find(int fd, const struct husk_compile_options *options,
     auto_fd entry = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (entry < 0 || !image_is_of(entry, wasm_sha256, &header, &offset))
         return error_set(err, HUSK_E_NOT_FOUND, "the cache has no image of the file");
+    cache_mark_used(entry);
     compiled.fd = take_fd(&entry);
     output_fill(ret_compiled, &compiled, sizeof compiled);
     return 0;

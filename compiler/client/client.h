@@ -90,6 +90,17 @@ struct husk_image_header;
 bool image_is_of(int fd, const uint8_t wasm_sha256[32], struct husk_image_header *ret_header,
                  uint64_t *ret_offset);
 
+/* What an image in a cache says of itself. Texts are cut to fit, and may hold any bytes except
+ * NUL. */
+struct image_summary {
+    uint8_t wasm_sha256[32];
+    char compiler[64], target_cpu[64], module_name[128];
+    int opt_level;
+    bool is_strict;
+};
+/* False: it is no image that this library can read. Not all of it is checked. */
+bool image_summarize(int fd, struct image_summary *ret_summary);
+
 /* cpu_identity.c: a short name of this machine's CPU, which determines the code for "native". Made
  * without LLVM. */
 void cpu_identity(char ret_text[96]);

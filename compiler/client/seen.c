@@ -23,11 +23,13 @@
 #include <unistd.h>
 
 #include "auto.h"
+#include "cache_files.h"
 #include "file.h"
 #include "xxh3.h"
 
 #define SETTLED_SECONDS 3
 #define SEEN_MAGIC "husk seen 1"
+#define SEEN_PATH_BYTES 3840 /* with its NUL; a note takes one block of the disk in any case */
 
 struct seen {
     char magic[16];
@@ -35,6 +37,7 @@ struct seen {
     int64_t mtime, mtime_ns, ctime, ctime_ns;
     uint8_t sha256[SHA256_BYTES];
     uint8_t check[XXH3_128_BYTES]; /* of all before it: damage */
+    /* Then the file's path when it was noted, without a NUL, up to the end. It is only shown. */
 };
 
 static struct seen seen_of(const struct stat *st) {
@@ -82,11 +85,14 @@ static void make_check(const struct seen *seen, uint8_t ret_check[XXH3_128_BYTES
     xxh3_128(seen, offsetof(struct seen, check), ret_check);
 }
 
+static int seen_open(int folder, const char *path) {
+    return openat(folder, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
 /* A note, whatever it says. */
-static bool seen_read(const char *path, struct seen *ret_seen) {
+static bool seen_read(int fd, struct seen *ret_seen) {
     struct seen seen;
     uint8_t check[XXH3_128_BYTES];
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || read(fd, &seen, sizeof seen) != sizeof seen)
         return false;
     make_check(&seen, check);
@@ -96,14 +102,37 @@ static bool seen_read(const char *path, struct seen *ret_seen) {
     return true;
 }
 
+bool seen_read_path(int folder, const char *name, uint8_t ret_sha256[SHA256_BYTES],
+                    char **ret_path) {
+    struct seen seen;
+    char text[SEEN_PATH_BYTES];
+    auto_fd fd = seen_open(folder, name);
+    if (!seen_read(fd, &seen))
+        return false;
+    const ssize_t bytes = read(fd, text, sizeof text - 1);
+    if (bytes <= 0)
+        return false;
+    text[bytes] = '\0';
+    char *path = strdup(text);
+    if (path == NULL)
+        return false;
+    memcpy(ret_sha256, seen.sha256, SHA256_BYTES);
+    *ret_path = path;
+    return true;
+}
+
 bool seen_find(const char *folder, int fd, uint8_t ret_sha256[SHA256_BYTES]) {
     struct stat st;
     struct seen seen, wanted;
     if (!look_at(fd, &st, &wanted))
         return false;
     auto_free char *path = seen_path(folder, &wanted);
-    if (path == NULL || !seen_read(path, &seen) || !is_same(&seen, &wanted))
+    if (path == NULL)
         return false;
+    auto_fd note = seen_open(AT_FDCWD, path);
+    if (!seen_read(note, &seen) || !is_same(&seen, &wanted))
+        return false;
+    cache_mark_used(note);
     memcpy(ret_sha256, seen.sha256, SHA256_BYTES);
     return true;
 }
@@ -120,28 +149,41 @@ bool seen_begin(int fd, struct stat *ret_before) {
            seen_is_settled(ret_before, now.tv_sec);
 }
 
-static void seen_write(const char *path, const struct seen *seen) {
-    struct file_replacement new;
-    if (file_replacement_begin(&new, path, NULL) != 0)
-        return;
-    if (file_write_all(new.fd, seen, sizeof *seen) == 0)
-        (void)file_replacement_commit(&new, NULL);
-    else
-        file_replacement_abort(&new);
+/* The path of an open file, for those who list the cache; "" if it is not known, or too long. */
+static void path_of_fd(int fd, char ret_path[SEEN_PATH_BYTES]) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t bytes = readlink(link, ret_path, SEEN_PATH_BYTES);
+    ret_path[bytes > 0 && bytes < SEEN_PATH_BYTES ? bytes : 0] = '\0';
 }
 
-void seen_note(const char *folder, int fd, const struct stat *before,
-               const uint8_t sha256[SHA256_BYTES]) {
+static bool seen_write(const char *path, const struct seen *seen, int module_fd) {
+    struct file_replacement new;
+    char module_path[SEEN_PATH_BYTES];
+    if (file_replacement_begin(&new, path, NULL) != 0)
+        return false;
+    path_of_fd(module_fd, module_path);
+    if (file_write_all(new.fd, seen, sizeof *seen) == 0 &&
+        file_write_all(new.fd, module_path, strlen(module_path)) == 0)
+        return file_replacement_commit(&new, NULL) == 0;
+    file_replacement_abort(&new);
+    return false;
+}
+
+char *seen_note(const char *folder, int fd, const struct stat *before,
+                const uint8_t sha256[SHA256_BYTES]) {
     struct stat st;
     struct seen seen, old, first = seen_of(before);
     if (!look_at(fd, &st, &seen))
-        return;
+        return NULL;
     first.fsid = seen.fsid;
     auto_free char *path = seen_path(folder, &seen);
     if (path == NULL || !is_same(&seen, &first))
-        return;
+        return NULL;
     memcpy(seen.sha256, sha256, SHA256_BYTES);
     make_check(&seen, seen.check);
-    if (!seen_read(path, &old) || memcmp(&old, &seen, sizeof seen) != 0)
-        seen_write(path, &seen);
+    auto_fd note = seen_open(AT_FDCWD, path);
+    if (seen_read(note, &old) && memcmp(&old, &seen, sizeof seen) == 0)
+        return NULL;
+    return seen_write(path, &seen, fd) ? take_pointer(&path) : NULL;
 }

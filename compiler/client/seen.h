@@ -20,8 +20,14 @@ bool seen_begin(int fd, struct stat *ret_before);
 /* Are the file's times old enough, and of a kind that tells its states apart? */
 bool seen_is_settled(const struct stat *st, time_t now);
 /* The file was read as a whole, and has this hash. Does nothing if it changed meanwhile. Errors are
- * ignored: the file is then read again next time. */
-void seen_note(const char *folder, int fd, const struct stat *before,
-               const uint8_t sha256[SHA256_BYTES]);
+ * ignored: the file is then read again next time. Returns the path of a note that was written, to
+ * be freed, or NULL. */
+char *seen_note(const char *folder, int fd, const struct stat *before,
+                const uint8_t sha256[SHA256_BYTES]);
+
+/* What a note in an open folder says: the hash, and a path that the file had when it was noted.
+ * *ret_path is malloc()ed. False: it is no note, or has no path. */
+bool seen_read_path(int folder, const char *name, uint8_t ret_sha256[SHA256_BYTES],
+                    char **ret_path);
 
 #endif

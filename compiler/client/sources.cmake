@@ -5,6 +5,11 @@ set(sources
     background_note.c
     background_start.c
     cache.c
+    cache_admin.c
+    cache_files.c
+    cache_limit.c
+    cache_store.c
+    cache_trim.c
     client.c
     cpu_identity.c
     image_verify.c

@@ -19,13 +19,15 @@ static void make_folder(char folder[64]) {
     CHECK(mkdtemp(folder) != NULL);
 }
 
+#define COUNT "husk-cache.count" /* not an entry */
+
 /* Entries, and the path of the last one. */
 static int entries(const char *folder, char path[512]) {
     DIR *dir = opendir(folder);
     int count = 0;
     CHECK(dir != NULL);
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        if (entry->d_name[0] == '.')
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, COUNT) == 0)
             continue;
         snprintf(path, 512, "%.200s/%.255s", folder, entry->d_name);
         count++;
@@ -38,6 +40,8 @@ static void remove_folder(const char *folder) {
     char path[512];
     while (entries(folder, path) > 0)
         CHECK(unlink(path) == 0);
+    snprintf(path, sizeof path, "%s/" COUNT, folder);
+    (void)unlink(path);
     CHECK(rmdir(folder) == 0);
 }
 

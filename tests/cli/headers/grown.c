@@ -42,6 +42,7 @@ struct all {
     struct husk_bytes bytes;
     struct husk_extern global;
     struct husk_throw throws;
+    struct husk_cache_clean_options clean;
 };
 
 static void set_first(struct all *all) {
@@ -55,6 +56,7 @@ static void set_first(struct all *all) {
     all->limits.wall_ns = 60000000000u;
     all->answer.values = NULL;
     all->compile.cpu = "x86-64-v2";
+    all->clean.limit_bytes = 1;
 #endif
     (void)all;
 }
@@ -76,6 +78,7 @@ static void set_later(struct all *all, const char *name) {
     all->throws.later_max = strcmp(name, "husk_throw") == 0;
     all->answer.later_max = strcmp(name, "husk_answer") == 0;
     all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
+    all->clean.later_max = strcmp(name, "husk_cache_clean_options") == 0;
 #endif
     (void)all;
     (void)name;
@@ -123,6 +126,7 @@ static bool room_is_right(const char *name, size_t bytes) {
      memset(room, 0, sizeof(size_t)) != NULL && (call) == HUSK_E_INVAL)
 #define ROOM(name) ((struct husk_##name *)room_new(sizeof(struct husk_##name)))
 #define SAME_ROOM(name) ((struct husk_##name *)room)
+#define NO_CACHE "/proc/none" /* a folder that does not exist has no files */
 
 static bool outputs_are_right(husk_engine *engine, const husk_image *image, husk_sandbox *sandbox) {
     (void)ROOM(exception_info); /* the last call threw */
@@ -150,6 +154,11 @@ static bool outputs_are_right(husk_engine *engine, const husk_image *image, husk
     (void)ROOM(wasm_info);
     is_right &=
         IS_FILLED(wasm_info, husk_wasm_describe(wasm, sizeof wasm, SAME_ROOM(wasm_info), NULL));
+    (void)ROOM(cache_info);
+    is_right &= IS_FILLED(cache_info, husk_cache_info(NO_CACHE, SAME_ROOM(cache_info), NULL));
+    (void)ROOM(cache_cleaned);
+    is_right &=
+        IS_FILLED(cache_cleaned, husk_cache_clean(NO_CACHE, NULL, SAME_ROOM(cache_cleaned), NULL));
     return is_right && is_thrown;
 }
 
@@ -271,7 +280,7 @@ static bool allocator_is_missed(const struct all *all, husk_sandbox *sandbox,
     return husk_call_bytes(sandbox, &call, &bytes, outcome, err) == HUSK_E_NOT_FOUND;
 }
 
-/* Both return NULL when all is done; else the function that failed. */
+/* These two return NULL when all is done; else the function that failed. */
 static const char *make_imports(const struct all *all, husk_engine *engine, struct thrower *thrower,
                                 husk_imports **ret_imports, struct husk_error *err) {
     if (husk_imports_new(engine, ret_imports, err) != 0)
@@ -280,6 +289,8 @@ static const char *make_imports(const struct all *all, husk_engine *engine, stru
         return "husk_imports_wasi";
     if (define_thrower(*ret_imports, thrower, err) != 0)
         return "husk_imports_funcs";
+    if (husk_cache_clean(NO_CACHE, &all->clean, NULL, err) != 0)
+        return "husk_cache_clean";
     return define_global(all, *ret_imports, err) != 0 ? "husk_imports_define" : NULL;
 }
 
@@ -335,11 +346,22 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
 }
 
 int main(int argc, char **argv) {
-    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_WASI_STREAM_INIT,
-                      HUSK_WASI_CLOCK_INIT,     HUSK_WASI_REQUEST_INIT, HUSK_SANDBOX_OPTIONS_INIT,
-                      HUSK_LIMITS_INIT,         HUSK_ANSWER_INIT,       HUSK_COMPILE_OPTIONS_INIT,
-                      HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_MANY_INIT,
-                      HUSK_BYTES_INIT,          HUSK_EXTERN_INIT,       HUSK_THROW_INIT};
+    struct all all = {HUSK_ENGINE_OPTIONS_INIT,
+                      HUSK_WASI_OPTIONS_INIT,
+                      HUSK_WASI_STREAM_INIT,
+                      HUSK_WASI_CLOCK_INIT,
+                      HUSK_WASI_REQUEST_INIT,
+                      HUSK_SANDBOX_OPTIONS_INIT,
+                      HUSK_LIMITS_INIT,
+                      HUSK_ANSWER_INIT,
+                      HUSK_COMPILE_OPTIONS_INIT,
+                      HUSK_OPEN_OPTIONS_INIT,
+                      HUSK_CALL_INIT,
+                      HUSK_MANY_INIT,
+                      HUSK_BYTES_INIT,
+                      HUSK_EXTERN_INIT,
+                      HUSK_THROW_INIT,
+                      HUSK_CACHE_CLEAN_OPTIONS_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);
