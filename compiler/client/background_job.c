@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static void write_text(const char *path, const char *text) {
  * themselves. The worker inherits all this, and runs only when nothing else does (SCHED_IDLE).
  * Deliberately not this process: it needs hardly any time, but a busy machine must let it end. */
 static void step_back(void) {
+    (void)sched_setscheduler(0, SCHED_OTHER, &(const struct sched_param){0}); /* a caller's own */
     (void)setpriority(PRIO_PROCESS, 0, 19);
     (void)syscall(SYS_ioprio_set, IO_PRIORITY_WHO_PROCESS, 0, IO_PRIORITY_IDLE);
     write_text("/proc/self/autogroup", "19");

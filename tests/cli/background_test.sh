@@ -146,7 +146,7 @@ release
 forget
 hold
 if command -v script >/dev/null; then
-    on_terminal() { script -qec "$husk run --invoke f m.wasm" /dev/null </dev/null | tr -d '\r'; }
+    on_terminal() { script -qec "$husk run --invoke f m.wasm" /dev/null </dev/null | tr -d '\r' | sed $'s/.*\e\\[K//'; } # without what was erased
     same "on a terminal" "$(on_terminal)" "husk run: m.wasm runs unoptimised: that is done in the background, for later runs (husk cache jobs)
 42:i32"
     HUSK_BACKGROUND=0 on_terminal >out
