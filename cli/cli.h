@@ -143,12 +143,16 @@ struct linked_file; /* link.c */
 struct compile_request {
     struct husk_compile_options options;
     bool is_uncached;
+    /* An image that is not in the cache is one of level 0, and the optimised one is made behind
+     * it. */
+    bool is_in_background;
     struct linked_file *links; /* --link, in order */
     size_t links_count;
 };
 struct compile_result {
     int fd;
     bool was_cached;
+    bool is_unoptimised; /* the optimised image is made behind it, or cannot be */
     uint64_t ns;
 };
 /* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk or $HOME/.cache/husk. False if none of
@@ -173,7 +177,9 @@ enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAI
 #define COMPILE_OPTION_ROWS                                                                        \
     {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                      \
         {"disable", required_argument, NULL, OPT_DISABLE},                                         \
-        {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT}, {                   \
+        {"compile-cpu", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},                           \
+        {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},                     \
+        {"compile-memory", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT}, {                   \
         "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                  \
     }
 int take_compile_option(const struct report *report, struct compile_request *request, int option);
@@ -188,6 +194,19 @@ int compile_input(const struct report *report, const struct input *input,
 /* The same, with the image written to a file. */
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
                      struct husk_error *err);
+
+/* ---- background.c ---- */
+/* Does the environment allow jobs ($HUSK_BACKGROUND)? */
+bool background_is_allowed(void);
+/* Say what becomes of the optimised image: on a terminal, or if it cannot be made. */
+void background_tell(const struct report *report, const char *path,
+                     const struct husk_compiled *compiled);
+
+/* ---- cache_jobs.c: husk cache jobs, stop, forget. key: its first digits; NULL: all ---- */
+int cache_jobs(const struct report *report, const char *dir);
+int cache_stop(const struct report *report, const char *dir, const char *key);
+int cache_forget(const struct report *report, const char *dir, const char *key);
+void put_local_time(FILE *out, uint64_t seconds); /* since 1970: 2026-11-30 01:23 */
 
 /* ---- link.c ---- */
 #define LINK_MAIN_NAME "main" /* of the command's own file among the linked ones */

@@ -247,6 +247,20 @@ static int verb_clean(struct cache *cache) {
     return cache_failed(cache, &cleaned.failure);
 }
 
+/* ---- Jobs: cache_jobs.c ---- */
+
+static int verb_jobs(struct cache *cache) {
+    return cache_jobs(&cache->report, cache->dir);
+}
+
+static int verb_stop(struct cache *cache) {
+    return cache_stop(&cache->report, cache->dir, cache->args_count > 0 ? cache->args[0] : NULL);
+}
+
+static int verb_forget(struct cache *cache) {
+    return cache_forget(&cache->report, cache->dir, cache->args_count > 0 ? cache->args[0] : NULL);
+}
+
 /* ---- The command ---- */
 
 /* What stands behind husk cache; the first is the default. */
@@ -255,8 +269,9 @@ static const struct verb {
     int (*run)(struct cache *cache);
     int args_max;
 } verbs[] = {
-    {"list", verb_list, 0},   {"size", verb_size, 0}, {"limit", verb_limit, 1},
-    {"clean", verb_clean, 0}, {"path", verb_path, 0},
+    {"list", verb_list, 0},   {"size", verb_size, 0},     {"limit", verb_limit, 1},
+    {"clean", verb_clean, 0}, {"path", verb_path, 0},     {"jobs", verb_jobs, 0},
+    {"stop", verb_stop, 1},   {"forget", verb_forget, 1},
 };
 
 static const struct verb *find_verb(const char *name) {

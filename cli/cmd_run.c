@@ -15,6 +15,8 @@
  * for a time in a loop gets there. Deliberately not 1970, which some formats cannot hold. */
 #define REPRODUCIBLE_BEGIN_NS UINT64_C(946684800000000000)
 #define REPRODUCIBLE_STEP_NS 1000000u
+/* Four times the default. */
+#define UNOPTIMISED_STACK_BYTES 0x400000u
 
 /* ---- What the imports and exports tell, before anything is compiled ---- */
 
@@ -264,6 +266,13 @@ static void choose_large_pages(struct run *run) {
                                            : HUSK_LARGE_PAGES_ALWAYS;
 }
 
+/* Frames of unoptimised code are larger: a program that recurses deeply must not end differently
+ * only because its optimised image is not there yet. */
+static void choose_stack(struct run *run) {
+    if (run->compiled.is_unoptimised && run->sandbox_options.stack_bytes == 0)
+        run->sandbox_options.stack_bytes = UNOPTIMISED_STACK_BYTES;
+}
+
 /* Returns the exit code; anything but CLI_OK was reported. */
 static int make_sandbox(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET}, engine_err;
@@ -281,6 +290,7 @@ static int make_sandbox(struct run *run) {
     run->opened_ns = now_ns();
     if (status == 0 && code == 0)
         choose_large_pages(run);
+    choose_stack(run);
     if (status == 0 && code == 0)
         status =
             husk_sandbox_new(run->image, run->imports, &run->sandbox_options, &run->sandbox, &err);
@@ -453,9 +463,10 @@ static void print_stats(const struct run *run) {
     double ms = 1e6;
     fprintf(stderr, "husk: KVM %.3f ms, %s %.3f ms, sandbox %.3f ms, run %.3f ms\n",
             (double)run->engine_start.ns / ms,
-            !run->was_compiled         ? "open"
-            : run->compiled.was_cached ? "load from the cache"
-                                       : "compile",
+            !run->was_compiled             ? "open"
+            : run->compiled.was_cached     ? "load from the cache"
+            : run->compiled.is_unoptimised ? "compile at -O0"
+                                           : "compile",
             (double)run->opening_ns / ms, (double)(run->made_ns - run->opened_ns) / ms,
             run->called_ns != 0 ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
     fprintf(stderr, "husk: memory %s, code %" PRIu64 " bytes for %s\n", memory, info.text_bytes,

@@ -47,6 +47,7 @@ struct run {
     const char *output; /* the file for a snapshot */
     bool has_stats;
     bool is_unverified;
+    bool has_no_background;
     char **words; /* the words after the file: arguments of the program or the function */
     size_t words_count;
     const char **env;

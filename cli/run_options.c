@@ -23,6 +23,7 @@ enum {
     OPT_CPU,
     OPT_STRICT,
     OPT_STRICT_TRAPS,
+    OPT_NO_BACKGROUND,
     OPT_NO_CACHE,
     OPT_NO_VERIFY,
     OPT_ARGV0,
@@ -56,6 +57,7 @@ static const struct option run_options[] = {
     {"cpu", required_argument, NULL, OPT_CPU},
     {"strict", no_argument, NULL, OPT_STRICT},
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
+    {"no-background", no_argument, NULL, OPT_NO_BACKGROUND},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {"seek", no_argument, NULL, OPT_SEEK},
@@ -148,6 +150,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_COMPILE_MEMORY_LIMIT: return take_compile_option(&run->report, &run->compile, option);
     case OPT_ARGV0: run->argv0 = optarg; return CLI_OK;
     case OPT_UNKNOWN_IMPORTS: return take_unknown_imports(run);
+    case OPT_NO_BACKGROUND: run->has_no_background = true; return CLI_OK;
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
     case 'o':
@@ -243,6 +246,8 @@ int run_take_arguments(struct run *run, int argc, char **argv) {
     if (run->report.is_json && run->invoke == NULL && !run->is_snapshot)
         return report_usage(&run->report,
                             "--json goes with --invoke (a program's standard output is its own)");
+    run->compile.is_in_background = !run->is_snapshot && !run->has_no_background &&
+                                    run->compile.options.opt_level == 0 && background_is_allowed();
     run->path = argv[optind];
     return CLI_OK;
 }

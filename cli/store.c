@@ -157,6 +157,8 @@ static int compile_any(const struct input *input, const struct compile_request *
     struct husk_module *modules = NULL;
     const size_t count = request->links_count + 1;
     options.cache_dir = dir;
+    options.optimise_in_background = request->is_in_background && dir != NULL;
+    options.label = input->path;
     if (request->links_count == 0 && dir != NULL)
         return input->fd >= 0
                    ? husk_compile_cached_fd(input->fd, &options, ret_compiled, err)
@@ -193,7 +195,9 @@ int compile_input(const struct report *report, const struct input *input,
         return status;
     if (compiled.warning.status != 0 && !report->is_json)
         report_warning(report, "the compiled module is not cached", &compiled.warning);
+    background_tell(report, input->path, &compiled);
     result.fd = compiled.fd;
+    result.is_unoptimised = compiled.background != HUSK_BACKGROUND_NONE;
     result.was_cached = compiled.was_cached;
     result.ns = now_ns() - start;
     *ret_result = result;

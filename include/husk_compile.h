@@ -50,7 +50,11 @@ struct husk_compile_options {
      * module that takes over LLVM has this user's rights, so it is for trusted modules. false:
      * HUSK_E_SYS there. It changes nothing if there are filters. */
     bool allow_uncontained;
-    uint8_t reserved[6];
+    /* For husk_compile_cached() and its like: give an image of level 0 now, and have this level's
+     * made behind it, for a later call; see "Optimised in the background" below. */
+    bool optimise_in_background;
+    uint8_t reserved[5];
+    const char *label; /* of a background job, such as the module's file; NULL: none; cut to fit */
     /* Of the files in cache_dir, on the disk. 0: what husk_cache_set_limit() set for the folder,
      * else HUSK_CACHE_DEFAULT_LIMIT_BYTES. */
     uint64_t cache_limit_bytes;
@@ -136,6 +140,13 @@ struct husk_compiled {
     uint8_t reserved[3];
     /* Why the result could not be cached; status 0: nothing was wrong. */
     struct husk_error warning;
+    /* enum husk_background: with optimise_in_background, what is known of the optimised image.
+     * HUSK_BACKGROUND_NONE: this is it, or none was asked for. Otherwise this one has level 0. */
+    uint32_t background;
+    uint32_t background_done, background_total; /* functions, while the job works */
+    uint8_t reserved2[4];
+    uint64_t background_end_s;          /* when it failed or was stopped; seconds since 1970 */
+    struct husk_error background_error; /* why it failed, or was refused */
 };
 #define HUSK_COMPILED_INIT HUSK_INIT_OF(husk_compiled)
 
@@ -248,6 +259,70 @@ struct husk_cache_cleaned {
  * HUSK_E_NOMEM. */
 HUSK_API int husk_cache_clean(const char *cache_dir, const struct husk_cache_clean_options *options,
                               struct husk_cache_cleaned *ret_cleaned, struct husk_error *err);
+
+/* ---- Optimised in the background ---- */
+
+/*
+ * With optimise_in_background, husk_compile_cached(), husk_compile_cached_fd() and
+ * husk_compile_linked_cached() do not wait for an image that the cache does not have. They give one
+ * of level 0, from the cache or compiled now, and begin a job that makes the one of opt_level. Once
+ * it is there, the next call finds it, and so does husk_cache_find(), which finds no other. Who
+ * holds an image keeps it: a program goes over to the new one by opening it and making new
+ * sandboxes. A snapshot belongs to the image that it was taken of. Modules of less than 4 KiB are
+ * compiled at opt_level at once, which takes no longer.
+ *
+ * A job is a process that outlives the caller. It is not the caller's child, and has no terminal
+ * and none of the caller's descriptors. Its priority is the lowest. It keeps the limits of the
+ * options, cpu_limit_ns and memory_limit_bytes, and takes at most three quarters of the machine's
+ * memory. Each image has at most one. In a cache folder one works at a time, 15 more wait, and
+ * others are refused.
+ *
+ * A job that fails is not begun again for a day; one that met a limit, until a limit is higher; one
+ * that was stopped, until that is forgotten. One that was ended from outside is begun again, twice.
+ * The caller gets the reason each time. Compiling without optimise_in_background makes the image in
+ * any case.
+ */
+enum husk_background {
+    HUSK_BACKGROUND_NONE = 0,
+    HUSK_BACKGROUND_BEGUN = 1,   /* this call began the job */
+    HUSK_BACKGROUND_WAITS = 2,   /* there is a job, which waits for another one */
+    HUSK_BACKGROUND_WORKS = 3,   /* there is a job */
+    HUSK_BACKGROUND_FAILED = 4,  /* the error says how */
+    HUSK_BACKGROUND_STOPPED = 5, /* by husk_background_stop() */
+    /* There is no job: the folder cannot be written (warning, or the error), or has too many. */
+    HUSK_BACKGROUND_REFUSED = 6
+};
+
+struct husk_background_job {
+    size_t size;
+    char key[65];    /* of the image in the cache: 64 digits */
+    char label[256]; /* of the options; printable UTF-8 or not */
+    uint8_t reserved[7];
+    uint32_t state;          /* enum husk_background: WAITS, WORKS, FAILED or STOPPED */
+    int32_t opt_level;       /* 1 … 3 */
+    uint32_t pid;            /* of one that waits or works, if that is on this machine; else 0 */
+    uint32_t attempts;       /* 2: it was ended from outside once, and begun again */
+    uint32_t done, total;    /* functions */
+    uint64_t begin_s, end_s; /* seconds since 1970 */
+    uint64_t wasm_bytes;
+    uint64_t cpu_limit_ns, memory_limit_bytes;
+    struct husk_error error; /* of one that failed */
+};
+
+/* Call visit once per job of a cache folder: those that wait, work, failed or were stopped. Jobs
+ * that succeeded are not listed. `job` is valid during the call. visit may call
+ * husk_background_stop(). HUSK_E_SYS: the folder cannot be read; one that does not exist has no
+ * jobs; HUSK_E_NOMEM. */
+HUSK_API int husk_background_list(const char *cache_dir,
+                                  void (*visit)(void *user, const struct husk_background_job *job),
+                                  void *user, struct husk_error *err);
+/* End a job that waits or works, and wait until it has ended. The image is not made in the
+ * background any more. HUSK_E_NOT_FOUND: no such job has this key; HUSK_E_UNSUPPORTED: it is
+ * another machine's or container's; HUSK_E_TIMEOUT: it did not end in 30 seconds; HUSK_E_SYS. */
+HUSK_API int husk_background_stop(const char *cache_dir, const char *key, struct husk_error *err);
+/* Forget that a job failed or was stopped: the next call begins a new one. HUSK_E_NOT_FOUND: there
+ * is no job with this key; HUSK_E_INVAL: it waits or works. */
+HUSK_API int husk_background_forget(const char *cache_dir, const char *key, struct husk_error *err);
 
 /* ---- Several modules in one image ---- */
 

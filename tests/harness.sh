@@ -16,6 +16,8 @@ suite=$(basename "$0" _test.sh)
 scratch=$(mktemp -d)
 passed=0 failed=0 skipped=0
 trap 'rm -rf "$scratch"' EXIT
+# No test leaves jobs behind, or depends on whether one has ended (tests/cli/background_test.sh sets this back).
+export HUSK_BACKGROUND=0
 export XDG_CACHE_HOME=$HUSK_BUILD/test-cache
 
 pass() {

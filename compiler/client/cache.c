@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "auto.h"
+#include "background.h"
 #include "cache_files.h"
 #include "cache_limit.h"
 #include "client.h"
@@ -78,10 +79,9 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
     return 0;
 }
 
-/* Where the image of a module is, or would be. *ret_path is malloc()ed. */
-static int entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
-                      const struct husk_compile_options *full, char **ret_path,
-                      struct husk_error *err) {
+int cache_entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
+                     const struct husk_compile_options *full, char **ret_path,
+                     struct husk_error *err) {
     char key[2 * SHA256_BYTES + 1];
     int status = cache_key(job, wasm_sha256, full, key, err);
     if (status != 0)
@@ -95,8 +95,7 @@ static int entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SH
     return 0;
 }
 
-/* The entry, checked; -1 if there is none or it is damaged. */
-static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]) {
+int cache_open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]) {
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || !image_verify(fd, wasm_sha256))
         return -1;
@@ -118,20 +117,44 @@ static int cached_or_made(const struct worker_job *job, const uint8_t wasm_sha25
                           struct husk_compiled *ret_compiled, struct husk_error *err) {
     uint64_t bytes = 0;
     auto_free char *path = NULL;
-    int status = entry_path(job, wasm_sha256, full, &path, err);
+    int status = cache_entry_path(job, wasm_sha256, full, &path, err);
     if (status != 0)
         return status;
-    auto_fd fd = open_entry(path, wasm_sha256);
+    auto_fd fd = cache_open_entry(path, wasm_sha256);
     ret_compiled->was_cached = fd >= 0;
     if (fd < 0) {
+        struct husk_error cause;
         status = worker_run(job, full, &fd, &bytes, err);
         if (status != 0)
             return status;
-        struct husk_error cause;
         if (cache_store(full, path, fd, bytes, &cause) != 0)
             warn(&ret_compiled->warning, &cause);
     }
     ret_compiled->fd = take_fd(&fd);
+    return 0;
+}
+
+/* Found; or one of level 0, and a job for the wanted one, if that can be put into the folder. */
+static int cached_or_begun(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
+                           const struct husk_compile_options *full,
+                           struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct husk_compile_options first = *full;
+    auto_free char *path = NULL;
+    int status = cache_entry_path(job, wasm_sha256, full, &path, err);
+    if (status != 0)
+        return status;
+    ret_compiled->fd = cache_open_entry(path, wasm_sha256);
+    ret_compiled->was_cached = ret_compiled->fd >= 0;
+    if (ret_compiled->was_cached)
+        return 0;
+    first.opt_level = 0;
+    status = cached_or_made(job, wasm_sha256, &first, ret_compiled, err);
+    if (status != 0)
+        return status;
+    if (ret_compiled->warning.status == 0)
+        background_start(job, full, wasm_sha256, path, ret_compiled);
+    else
+        ret_compiled->background = HUSK_BACKGROUND_REFUSED;
     return 0;
 }
 
@@ -160,13 +183,16 @@ static int compile_cached(const struct worker_job *job, int fd, const struct sta
                           const struct husk_compile_options *options,
                           struct husk_compiled *ret_compiled, struct husk_error *err) {
     struct husk_compile_options full;
-    struct husk_compiled compiled = {.warning = {.offset = HUSK_NO_OFFSET}};
+    struct husk_compiled compiled = {.warning = {.offset = HUSK_NO_OFFSET},
+                                     .background_error = {.offset = HUSK_NO_OFFSET}};
     uint8_t wasm_sha256[SHA256_BYTES];
     int status = cache_options(options, &full, ret_compiled, err);
     if (status != 0)
         return status;
     sha256_bytes(job->bytes, job->count, wasm_sha256);
-    status = cached_or_made(job, wasm_sha256, &full, &compiled, err);
+    const bool is_begun = full.optimise_in_background && full.opt_level != 0 &&
+                          job->count >= BACKGROUND_WASM_BYTES_MIN;
+    status = (is_begun ? cached_or_begun : cached_or_made)(job, wasm_sha256, &full, &compiled, err);
     if (status != 0)
         return status;
     if (fd >= 0)
@@ -217,7 +243,9 @@ int husk_compile_cached_fd(int fd, const struct husk_compile_options *options,
 int husk_cache_find(int fd, const struct husk_compile_options *options,
                     struct husk_compiled *ret_compiled, struct husk_error *err) {
     struct husk_compile_options full;
-    struct husk_compiled compiled = {.was_cached = true, .warning = {.offset = HUSK_NO_OFFSET}};
+    struct husk_compiled compiled = {.was_cached = true,
+                                     .warning = {.offset = HUSK_NO_OFFSET},
+                                     .background_error = {.offset = HUSK_NO_OFFSET}};
     struct husk_image_header header;
     uint8_t wasm_sha256[SHA256_BYTES];
     auto_free char *path = NULL;
@@ -229,7 +257,7 @@ int husk_cache_find(int fd, const struct husk_compile_options *options,
         return status;
     if (!seen_find(full.cache_dir, fd, wasm_sha256))
         return error_set(err, HUSK_E_NOT_FOUND, "the cache does not know the file");
-    status = entry_path(&(struct worker_job){0}, wasm_sha256, &full, &path, err);
+    status = cache_entry_path(&(struct worker_job){0}, wasm_sha256, &full, &path, err);
     if (status != 0)
         return status;
     auto_fd entry = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

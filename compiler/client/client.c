@@ -95,6 +95,10 @@ static int options_without_cache(const struct husk_compile_options *options,
     if (status == 0 && ret_options->cache_dir != NULL)
         status = error_set(err, HUSK_E_INVAL,
                            "cache_dir is set; husk_compile_cached() is what uses a cache");
+    if (status == 0 && ret_options->optimise_in_background)
+        status = error_set(err, HUSK_E_INVAL,
+                           "optimise_in_background is set; that needs a cache: "
+                           "husk_compile_cached()");
     return status;
 }
 

@@ -5,6 +5,8 @@
 #ifndef COMPILER_CLIENT_H
 #define COMPILER_CLIENT_H
 
+#include <sys/types.h>
+
 #include "husk_compile.h"
 
 #define CLIENT_IMAGE_BYTES_MAX (16ull << 30) /* libhusk opens no larger images */
@@ -23,6 +25,17 @@ struct worker_program {
 int worker_locate(const char *wanted, struct worker_program *ret_program, struct husk_error *err);
 void worker_program_done(struct worker_program *program);
 
+/* worker_spawn.c: starts the program. It gets the descriptors *fds[0] … as its 2, 3, …, and behind
+ * them its own program; 0 and 1 are /dev/null. The numbers of *fds[i] here may change. */
+struct worker_spawn {
+    struct worker_program *program;
+    int *const *fds;
+    size_t fds_count;     /* at most 7 */
+    const char *argument; /* NULL: none */
+    bool is_session;      /* in a session of its own, without a terminal */
+};
+int worker_spawn(const struct worker_spawn *spawn, pid_t *ret_pid, struct husk_error *err);
+
 /* The input of a compile: one module, or several (worker_proto.h). */
 struct worker_job {
     const void *bytes;
@@ -31,7 +44,9 @@ struct worker_job {
     /* The host initialises each instance by itself, with calls in between (the runner of the
      * standard's test suite). */
     bool is_staged;
-    void *owned; /* of worker_job_done(); or NULL */
+    bool is_idle;           /* the worker runs only when nothing else does */
+    uint64_t wall_limit_ns; /* 0: ten times the CPU time's, and a minute */
+    void *owned;            /* of worker_job_done(); or NULL */
 };
 
 /* link_job.c. A single module without aliases is compiled as by husk_compile(). HUSK_E_INVAL,

@@ -1,5 +1,9 @@
 # What is linked into an embedder: starts the worker and checks what it made.
 set(sources
+    background_job.c
+    background_list.c
+    background_note.c
+    background_start.c
     cache.c
     cache_admin.c
     cache_files.c
@@ -15,4 +19,5 @@ set(sources
     wasm_print_api.c
     worker_path.c
     worker_result.c
-    worker_run.c)
+    worker_run.c
+    worker_spawn.c)

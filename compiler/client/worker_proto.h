@@ -22,7 +22,7 @@
 #define WORKER_FD_COUNT 7
 
 #define WORKER_MAGIC 0x4b524f57 /* "WORK" */
-#define WORKER_VERSION 4
+#define WORKER_VERSION 5
 
 struct worker_request {
     uint32_t magic;
@@ -35,6 +35,8 @@ struct worker_request {
     uint32_t modules_count; /* 0: the input is one module */
     uint32_t is_staged;     /* struct program_sources */
     uint32_t disabled;      /* wasm_features_t */
+    uint32_t is_idle;       /* runs only when nothing else does */
+    uint32_t reserved;
     uint64_t input_bytes;
     uint64_t cpu_limit_ns;
     uint64_t memory_limit_bytes;

@@ -133,10 +133,11 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     char line[200];
     telling_line(death->stderr_text, line);
     if (death->is_over_wall_limit)
-        return error_set(err, HUSK_E_TIMEOUT,
-                         "the compiler used too little of its CPU time (%.6g seconds) in 10 times "
-                         "as long, and was ended",
-                         (double)options->cpu_limit_ns / 1e9);
+        return error_set(
+            err, HUSK_E_TIMEOUT,
+            "the compiler used too little of its CPU time (%.6g seconds) in many times "
+            "as long, and was ended",
+            (double)options->cpu_limit_ns / 1e9);
     if (death->wait_status == -1)
         return error_set(err, HUSK_E_COMPILER, "the compiler ended without a result%s%s",
                          line[0] != '\0' ? ": " : "", line);

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +75,7 @@ static int write_job(struct worker *worker, const struct worker_job *job, struct
                                      .input_bytes = job->count,
                                      .modules_count = job->modules_count,
                                      .is_staged = job->is_staged,
+                                     .is_idle = job->is_idle,
                                      .disabled = disabled,
                                      .allow_uncontained = options->allow_uncontained,
                                      .cpu_limit_ns = options->cpu_limit_ns,
@@ -114,102 +114,17 @@ static int open_pipes(struct worker *worker, struct husk_error *err) {
     return 0;
 }
 
-/* dup2() onto 2 … 6 must not hit a descriptor that is still to be duplicated: all of ours move
- * above them first. */
-static int move_up(int *fd, struct husk_error *err) {
-    if (*fd >= WORKER_FD_COUNT)
-        return 0;
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, WORKER_FD_COUNT);
-    if (moved < 0)
-        return error_sys(err, errno, "cannot start the compiler");
-    close(*fd);
-    *fd = moved;
-    return 0;
-}
-
-static int file_actions(struct worker *worker, posix_spawn_file_actions_t *actions) {
-    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(actions, worker->worker_stderr_fd, STDERR_FILENO);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(actions, worker->input_fd, WORKER_FD_INPUT);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(actions, worker->output_fd, WORKER_FD_OUTPUT);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(actions, worker->worker_status_fd, WORKER_FD_STATUS);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(actions, worker->program.fd, WORKER_FD_PROGRAM);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD_COUNT);
-    return rc;
-}
-
-static int spawn_attributes(posix_spawnattr_t *attributes) {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int rc = posix_spawnattr_setpgroup(attributes, 0);
-    if (rc == 0)
-        rc = posix_spawnattr_setsigmask(attributes, &none);
-    if (rc == 0)
-        rc = posix_spawnattr_setsigdefault(attributes, &all);
-    if (rc == 0)
-        rc = posix_spawnattr_setflags(
-            attributes,
-            (short)(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
-    return rc;
-}
-
-/* The program that was checked is the one that runs, by its descriptor. It is not O_CLOEXEC: a
- * script's interpreter opens it once more. By its path where there is no /proc. */
-static int spawn_program(struct worker *worker, const posix_spawn_file_actions_t *actions,
-                         const posix_spawnattr_t *attributes) {
-    char by_fd[32], *argv[] = {worker->program.path, NULL}, *envp[] = {NULL};
-    snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", WORKER_FD_PROGRAM);
-    int rc = posix_spawn(&worker->pid, by_fd, actions, attributes, argv, envp);
-    if (rc == ENOENT)
-        rc = posix_spawn(&worker->pid, worker->program.path, actions, attributes, argv, envp);
-    return rc;
-}
-
-static int spawn_with(struct worker *worker) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int rc = posix_spawn_file_actions_init(&actions);
-    if (rc != 0)
-        return rc;
-    rc = posix_spawnattr_init(&attributes);
-    if (rc == 0) {
-        rc = file_actions(worker, &actions);
-        if (rc == 0)
-            rc = spawn_attributes(&attributes);
-        if (rc == 0)
-            rc = spawn_program(worker, &actions, &attributes);
-        posix_spawnattr_destroy(&attributes);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    return rc;
-}
-
 static int spawn(struct worker *worker, struct husk_error *err) {
-    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd,
-                        &worker->worker_stderr_fd, &worker->program.fd};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        int status = move_up(fds[i], err);
-        if (status != 0)
-            return status;
-    }
-    int rc = spawn_with(worker);
+    int *const fds[] = {&worker->worker_stderr_fd, &worker->input_fd, &worker->output_fd,
+                        &worker->worker_status_fd};
+    const struct worker_spawn spawn = {
+        .program = &worker->program, .fds = fds, .fds_count = sizeof fds / sizeof fds[0]};
+    int status = worker_spawn(&spawn, &worker->pid, err);
     close_fd(&worker->worker_status_fd);
     close_fd(&worker->worker_stderr_fd);
-    if (rc != 0) {
-        worker->pid = -1;
-        return error_sys(err, rc, "cannot start the compiler %s", worker->program.path);
-    }
-    worker->pid_fd = (int)syscall(SYS_pidfd_open, worker->pid, 0); /* O_CLOEXEC by itself */
-    return 0;
+    if (status == 0)
+        worker->pid_fd = (int)syscall(SYS_pidfd_open, worker->pid, 0); /* O_CLOEXEC by itself */
+    return status;
 }
 
 /* ---- during ---- */
@@ -339,15 +254,17 @@ static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes,
     return 0;
 }
 
-static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
+static int run(struct worker *worker, uint64_t wall_limit_ns, int *ret_fd, uint64_t *ret_bytes,
+               struct husk_error *err) {
     int status = open_pipes(worker, err);
     if (status == 0)
         status = spawn(worker, err);
     if (status != 0)
         return status;
     /* CPU time is the real limit; this one ends a worker that hangs without using any. */
-    worker->deadline_ns =
-        clock_ns(CLOCK_MONOTONIC) + 60000000000u + 10 * worker->options->cpu_limit_ns;
+    if (wall_limit_ns == 0)
+        wall_limit_ns = 60000000000u + 10 * worker->options->cpu_limit_ns;
+    worker->deadline_ns = clock_ns(CLOCK_MONOTONIC) + wall_limit_ns;
     listen_to(worker);
     struct worker_death death = reap(worker);
     if (!worker->has_result)
@@ -373,7 +290,7 @@ int worker_run(const struct worker_job *job, const struct husk_compile_options *
         return status;
     status = write_job(&worker, job, err);
     if (status == 0)
-        status = run(&worker, ret_fd, ret_bytes, err);
+        status = run(&worker, job->wall_limit_ns, ret_fd, ret_bytes, err);
     worker_program_done(&worker.program);
     close_fd(&worker.input_fd);
     close_fd(&worker.output_fd);

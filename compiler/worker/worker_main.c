@@ -4,11 +4,13 @@
  * never end. That costs one process, and worker_run.c turns it into an error. Hostile input may
  * also take LLVM over. So limits are set and the process is contained (contain.h) before it reads
  * the first byte of the module. It reads the request before that; the request comes from the
- * client. This is not a program for people: worker_proto.h is its interface.
+ * client. This is not a program for people: worker_proto.h is its interface. With an argument it
+ * is a client itself, which works in the background: background.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "codegen.h"
 #include "contain.h"
 #include "crew.h"
@@ -122,6 +125,8 @@ static int prepare(struct job *job, struct husk_error *err) {
     if (status != 0)
         return status;
     codegen_llvm_init();
+    if (request->is_idle != 0) /* threads inherit it */
+        (void)sched_setscheduler(0, SCHED_IDLE, &(const struct sched_param){0});
     contain_begin();
     uint64_t by_size = request->input_bytes / WASM_BYTES_PER_THREAD + 1;
     uint64_t by_memory = request->memory_limit_bytes / 2 / CREW_STACK_BYTES;
@@ -216,8 +221,10 @@ static int write_image(struct job *job, uint64_t *ret_bytes, struct husk_error *
     return image_write(&input, WORKER_FD_OUTPUT, ret_bytes, err);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     static struct job job;
+    if (argc == 2 && strcmp(argv[1], WORKER_ARGUMENT_BACKGROUND) == 0)
+        return background_main();
     struct worker_message result = {.kind = WORKER_RESULT};
     if (fcntl(WORKER_FD_INPUT, F_GETFD) < 0 || fcntl(WORKER_FD_OUTPUT, F_GETFD) < 0 ||
         fcntl(WORKER_FD_STATUS, F_GETFD) < 0) {
