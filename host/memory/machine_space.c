@@ -78,6 +78,12 @@ static struct space_layout layout_with(const struct machine *machine, const husk
     return space_layout_of(&parts);
 }
 
+static void place_mappings(const struct space_layout *layout, struct page_mapping *mappings,
+                           size_t count) {
+    for (size_t i = 0; i < count; i++)
+        mappings[i].gpa = space_layout_gpa(layout, mappings[i].gva);
+}
+
 static int template_make(const struct machine *machine, const husk_image *image,
                          const struct sizing *sizes, struct sys_template **ret_template,
                          struct husk_error *err) {
@@ -88,10 +94,13 @@ static int template_make(const struct machine *machine, const husk_image *image,
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
     size_t count = list_mappings(image, sizes, machine->limits.stack_bytes, mappings);
+    /* First without the system pages, whose number depends on which parts get large entries. That
+     * is decided by addresses that the number does not move (step_fits_large()). */
+    struct space_layout layout = layout_with(machine, image, sizes, 0);
+    place_mappings(&layout, mappings, count);
     int status = sys_template_measure(mappings, count, &sys_bytes, err);
-    const struct space_layout layout = layout_with(machine, image, sizes, sys_bytes);
-    for (size_t i = 0; i < count; i++)
-        mappings[i].gpa = space_layout_gpa(&layout, mappings[i].gva);
+    layout = layout_with(machine, image, sizes, sys_bytes);
+    place_mappings(&layout, mappings, count);
     if (status == 0)
         status = sys_template_new(machine->engine->entry, mappings, count, ret_template, err);
     free(mappings);
