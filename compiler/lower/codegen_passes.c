@@ -6,8 +6,9 @@
  * everything else untouched. Before it, calls of small functions are inlined (lower_inline.c).
  * Deliberately no function-attrs: it would let LLVM drop calls whose only
  * effect is a trap. Deliberately no loop-idiom: its memset would fault in the runtime.
- * vector-combine runs after the vectoriser. Guests have loops that clang has unrolled, and
- * vectorising those makes shuffles, which vector-combine removes (matmul: 2.9 → 1.0 of native).
+ * Guests have loops that clang has unrolled, and vectorising those makes shuffles. lower_reroll()
+ * makes one round of them again where it can, after all that makes addresses and rounds look alike.
+ * vector-combine, after the vectoriser, removes shuffles of the others.
  * Level 3 unrolls by O2's thresholds. O3's thresholds unroll vectorised loops completely, and LLVM
  * selects poor code for the resulting long blocks of illegally wide vectors (matmul: 5 times
  * native).
@@ -36,6 +37,8 @@ static const char *const pipeline_ssa = "function(sroa)";
  * not know. Then the loop can be vectorised. */
 static const char *const pipeline_windows =
     "function<eager-inv>(early-cse<memssa>,simplifycfg,loop-mssa(loop-rotate,licm),loop(indvars))";
+/* After lower_reroll(): guards that are always true, and the loops that go with them. */
+static const char *const pipeline_rerolled = "function(" IC ",simplifycfg)";
 static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
 
 /* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
@@ -156,6 +159,8 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline_windows, machine, options);
     if (status == 0)
         status = passes_run(lm, pipeline[0], machine, options);
+    if (status == 0 && pipeline[1] != NULL && lower_reroll(lm))
+        status = passes_run(lm, pipeline_rerolled, machine, options);
     if (status == 0 && pipeline[1] != NULL) {
         lower_hide_widths(lm);
         status = passes_run(lm, pipeline[1], machine, options);
