@@ -122,6 +122,18 @@ static bool has_64_bit_memory(const struct program *program) {
     return false;
 }
 
+/* LLVM prefers vectors of 256 bits on these. Loops that lower_reroll() finds are faster with 512
+ * there (measured on emeraldrapids), but code of other kinds is slower (nbody). Deliberately not
+ * their predecessors, whose clock slows down for some time after a wide multiplication. */
+static bool cpu_may_be_wide(const char *cpu) {
+    static const char *const cpus[] = {"sapphirerapids", "emeraldrapids", "graniterapids",
+                                       "graniterapids-d"};
+    for (size_t i = 0; i < sizeof cpus / sizeof cpus[0]; i++)
+        if (strcmp(cpu, cpus[i]) == 0)
+            return true;
+    return false;
+}
+
 static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMachineRef machine,
                       const struct codegen_options *options) {
     LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
@@ -159,7 +171,7 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline_windows, machine, options);
     if (status == 0)
         status = passes_run(lm, pipeline[0], machine, options);
-    if (status == 0 && pipeline[1] != NULL && lower_reroll(lm))
+    if (status == 0 && pipeline[1] != NULL && lower_reroll(lm, cpu_may_be_wide(options->cpu)))
         status = passes_run(lm, pipeline_rerolled, machine, options);
     if (status == 0 && pipeline[1] != NULL) {
         lower_hide_widths(lm);

@@ -284,7 +284,7 @@ static bool loop_reroll(struct reroll *loop) {
     return false;
 }
 
-bool lower_reroll(struct lower_module *lm) {
+bool lower_reroll(struct lower_module *lm, bool may_be_wide) {
     struct reroll *loop = malloc(sizeof *loop);
     bool has_changed = false;
     if (loop == NULL)
@@ -298,8 +298,11 @@ bool lower_reroll(struct lower_module *lm) {
             loop->block = block;
             loop->entry = NULL;
             loop->count = 0;
-            if (loop_reroll(loop))
-                has_changed = true;
+            if (!loop_reroll(loop))
+                continue;
+            has_changed = true;
+            if (may_be_wide)
+                LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
         }
     free(loop);
     return has_changed;

@@ -67,7 +67,7 @@ static uint32_t rerolled(const char *ir) {
     lab_open(&lab, ir);
     LLVMValueRef fn = LLVMGetNamedFunction(lab.lm.mod, "f");
     uint32_t before = stores_of(fn);
-    bool has_changed = lower_reroll(&lab.lm);
+    bool has_changed = lower_reroll(&lab.lm, false);
     uint32_t added = stores_of(fn) - before;
     CHECK_MSG(!LLVMVerifyModule(lab.lm.mod, LLVMReturnStatusAction, &message), "%s\n%s", message,
               LLVMPrintModuleToString(lab.lm.mod));
