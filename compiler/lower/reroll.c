@@ -297,7 +297,7 @@ bool lower_reroll(struct lower_module *lm, bool may_be_wide) {
             loop->lm = lm;
             loop->block = block;
             loop->entry = NULL;
-            loop->count = 0;
+            loop->count = loop->equals_count = loop->spans_count = 0;
             if (!loop_reroll(loop))
                 continue;
             has_changed = true;

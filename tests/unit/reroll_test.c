@@ -5,6 +5,7 @@
  */
 #include <llvm-c/Analysis.h>
 #include <llvm-c/IRReader.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static void lab_open(struct lab *lab, const char *ir) {
     struct husk_error err = {0};
     struct wasm_module *module = NULL;
     memset(lab, 0, sizeof *lab);
+    mallopt(M_PERTURB, 0x5a); /* memory that is not set holds large numbers */
     CHECK_OK(wasm_read_supported(empty, sizeof empty, WASM_FEATURES_ALL, &module, &err), err);
     CHECK_OK(program_from_module(module, &lab->program, &err), err);
     CHECK_OK(plan_new(lab->program, &lab->plan, &err), err);
