@@ -6,8 +6,9 @@
  * everything else untouched. Before it, calls of small functions are inlined (lower_inline.c).
  * Deliberately no function-attrs: it would let LLVM drop calls whose only
  * effect is a trap. Deliberately no loop-idiom: its memset would fault in the runtime.
- * vector-combine runs after the vectoriser. Guests have loops that clang has unrolled, and
- * vectorising those makes shuffles, which vector-combine removes (matmul: 2.9 → 1.0 of native).
+ * Guests have loops that clang has unrolled, and vectorising those makes shuffles. lower_reroll()
+ * makes one round of them again where it can, after all that makes addresses and rounds look alike.
+ * vector-combine, after the vectoriser, removes shuffles of the others.
  * Level 3 unrolls by O2's thresholds. O3's thresholds unroll vectorised loops completely, and LLVM
  * selects poor code for the resulting long blocks of illegally wide vectors (matmul: 5 times
  * native).
@@ -36,6 +37,8 @@ static const char *const pipeline_ssa = "function(sroa)";
  * not know. Then the loop can be vectorised. */
 static const char *const pipeline_windows =
     "function<eager-inv>(early-cse<memssa>,simplifycfg,loop-mssa(loop-rotate,licm),loop(indvars))";
+/* After lower_reroll(): guards that are always true, and the loops that go with them. */
+static const char *const pipeline_rerolled = "function(" IC ",simplifycfg)";
 static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
 
 /* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
@@ -119,6 +122,18 @@ static bool has_64_bit_memory(const struct program *program) {
     return false;
 }
 
+/* LLVM prefers vectors of 256 bits on these. Loops that lower_reroll() finds are faster with 512
+ * there (measured on emeraldrapids), but code of other kinds is slower (nbody). Deliberately not
+ * their predecessors, whose clock slows down for some time after a wide multiplication. */
+static bool cpu_may_be_wide(const char *cpu) {
+    static const char *const cpus[] = {"sapphirerapids", "emeraldrapids", "graniterapids",
+                                       "graniterapids-d"};
+    for (size_t i = 0; i < sizeof cpus / sizeof cpus[0]; i++)
+        if (strcmp(cpu, cpus[i]) == 0)
+            return true;
+    return false;
+}
+
 static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMachineRef machine,
                       const struct codegen_options *options) {
     LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
@@ -156,6 +171,8 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline_windows, machine, options);
     if (status == 0)
         status = passes_run(lm, pipeline[0], machine, options);
+    if (status == 0 && pipeline[1] != NULL && lower_reroll(lm, cpu_may_be_wide(options->cpu)))
+        status = passes_run(lm, pipeline_rerolled, machine, options);
     if (status == 0 && pipeline[1] != NULL) {
         lower_hide_widths(lm);
         status = passes_run(lm, pipeline[1], machine, options);

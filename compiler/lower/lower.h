@@ -182,6 +182,11 @@ void lower_tails_finish(struct lower_module *lm);
  * that of addresses. The vectoriser confuses run-time checks of different widths. */
 void lower_hide_widths(struct lower_module *lm);
 
+/* reroll.h: right before that, makes loops that the guest's compiler unrolled loops of one round
+ * again. Functions with such loops get vectors of up to 512 bits, if they may be so wide. Returns
+ * whether there were any loops; simplifycfg must follow. */
+bool lower_reroll(struct lower_module *lm, bool may_be_wide);
+
 /* ---- symbols and types: lower_module.c ---- */
 
 LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type);

@@ -38,4 +38,9 @@ set(sources
     lower_trap.c
     lower_wide.c
     lower_widths.c
+    reroll.c
+    reroll_build.c
+    reroll_check.c
+    reroll_forms.c
+    reroll_match.c
     target.c)

@@ -61,7 +61,7 @@ def makers():
     result = []
     if shutil.which("wasm-opt") is not None:
         result += [Maker("ttf", True, make_ttf), Maker("ttf-oob", False, make_ttf)]
-    for program in ("gen-exceptions", "gen-loops", "gen-tails", "gen-traps", "gen-vectors", "gen-atomics"):
+    for program in ("gen-exceptions", "gen-loops", "gen-tails", "gen-traps", "gen-unrolled", "gen-vectors", "gen-atomics"):
         if (engines.HERE / program).exists():
             name = program.partition("-")[2]
             result += [Maker(name, True, generated(program)), Maker(f"{name}-oob", False, generated(program))]

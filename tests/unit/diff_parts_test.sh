@@ -87,7 +87,7 @@ same "a text and a call in a list" "$(python "m = wasm.Module(open('all.wasm', '
 p.calls_by_list('# words\ntext 16 \"ab\\\\ncdefgh\"\nf i32:1 f32:2\n'); print(*[line for line in p.lines if line[:4] == 'call'], sep='\n')")" \
     "$(printf 'call 6 0 - i32:0x10 i64:0x67666564630a6261\ncall 6 0 - i32:0x18 i64:0x68\ncall 0 0 i32 i32:0x1 f32:0x40000000')"
 contains "the function that writes is exported" "$(wasm-objdump -x new.wasm)" '-> "diff:put"'
-for maker in gen-traps gen-loops gen-vectors gen-atomics; do
+for maker in gen-traps gen-loops gen-unrolled gen-vectors gen-atomics; do
     [ -x "$HUSK_SOURCE/tests/diff/$maker" ] || continue
     for flag in "" --out-of-bounds; do
         for seed in 1 2 3; do
