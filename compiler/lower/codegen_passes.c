@@ -42,8 +42,8 @@ static const char *const pipeline_inline = "always-inline,elim-avail-extern,func
 
 /* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
  * undo it (instcombine) before the last one that assumes and checks (loop-vectorize,
- * loop-load-elim). */
-static const char *const pipelines[4][2] = {
+ * loop-load-elim). The third part is what comes after unrolling. */
+static const char *const pipelines[4][3] = {
     [1] = {"function<eager-inv>("
            "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC
            ")"},
@@ -51,9 +51,8 @@ static const char *const pipelines[4][2] = {
            "early-cse<memssa>,simplifycfg," IC
            ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
            "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg)",
-           "function<eager-inv>("
-           "loop-vectorize,slp-vectorizer,vector-combine,"
-           "loop-unroll<O2>,early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
+           "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)",
+           "function<eager-inv>(early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
     [3] = {"function<eager-inv>("
            "early-cse<memssa>,simplifycfg," IC
            ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
@@ -62,7 +61,8 @@ static const char *const pipelines[4][2] = {
            "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ")",
            "function<eager-inv>("
            "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine," IC
-           ",loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)"},
+           ",loop-unroll<O2>)",
+           "function<eager-inv>(early-cse," IC ",loop-mssa(licm),simplifycfg)"},
 };
 
 static void llvm_init_once(void) {
@@ -162,7 +162,11 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     if (status == 0 && pipeline[1] != NULL) {
         lower_hide_widths(lm);
         status = passes_run(lm, pipeline[1], machine, options);
+        lower_use_facts(lm); /* once more: the rounds of an unrolled loop are neighbours */
+        if (status == 0)
+            status = passes_run(lm, pipeline[2], machine, options);
     }
+    lower_widen_indices(lm);
     lower_traps_finish(lm);
     lower_locate_folds(lm);
     lower_tails_finish(lm);

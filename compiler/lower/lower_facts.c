@@ -1,6 +1,6 @@
 /*
  * compiler/lower/lower_facts.c: addresses that do not wrap. Runs when locals are in SSA form,
- * before the passes (codegen_passes.c).
+ * before the passes, and once more when loops have been unrolled (codegen_passes.c).
  *
  * A wasm address is the zero-extended 32-bit sum of what the module adds up, such as p + 28. That
  * sum may wrap. So machine code must add in 32 bits, by an instruction of its own, and neither LLVM
@@ -33,7 +33,7 @@
 #define ANCHORS_MAX 8 /* for one root */
 #define DEPTH_MAX 8   /* of sums that are looked through */
 
-/* root + constant, in 32 bits: `index`, of which an access has taken the address. */
+/* roots + constant, in 32 bits: `index`, of which an access has taken the address. */
 struct anchor {
     LLVMValueRef index, wide; /* wide: zext(index) */
     uint32_t constant;
@@ -48,7 +48,7 @@ struct facts {
     uint32_t anchors_count, anchors_cap;
     /* By root: anchors, oldest first. */
     struct root {
-        LLVMValueRef value;
+        LLVMValueRef values[2];
         uint32_t first, last, count;
     } *roots;
     uint32_t roots_mask, roots_count;
@@ -57,9 +57,10 @@ struct facts {
 
 /* ---- sums ---- */
 
-/* root + small + constant, in 32 bits. */
+/* roots + small + constant, in 32 bits. */
 struct sum {
-    LLVMValueRef root, small; /* small: NULL if there is none */
+    LLVMValueRef roots[2]; /* the second may be NULL */
+    LLVMValueRef small;    /* NULL: none */
     uint64_t small_max;
     uint32_t constant;
 };
@@ -96,49 +97,59 @@ static uint64_t most_of(LLVMValueRef value, int depth) {
     return most < UINT32_MAX ? most : UINT32_MAX;
 }
 
-/* One step: a constant, or a small value, goes from the root to where it belongs. */
-static bool sum_split(struct sum *sum, bool has_small) {
-    LLVMValueRef value = sum->root;
-    if (LLVMIsAInstruction(value) == NULL)
-        return false;
-    LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
-    if (opcode != LLVMAdd && opcode != LLVMSub)
-        return false;
+/* Takes constants off a value, and adds them to the sum's. */
+static LLVMValueRef without_constants(LLVMValueRef value, struct sum *sum) {
     uint32_t number;
-    LLVMValueRef left = LLVMGetOperand(value, 0), right = LLVMGetOperand(value, 1);
-    if (is_constant(right, &number)) {
+    for (int depth = 0; depth < DEPTH_MAX && LLVMIsAInstruction(value) != NULL; depth++) {
+        const LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
+        if ((opcode != LLVMAdd && opcode != LLVMSub) ||
+            !is_constant(LLVMGetOperand(value, 1), &number))
+            break;
         sum->constant += opcode == LLVMAdd ? number : 0u - number;
-        sum->root = left;
-        return true;
+        value = LLVMGetOperand(value, 0);
     }
-    if (opcode == LLVMSub || !has_small || sum->small != NULL)
-        return false;
-    for (int i = 0; i < 2; i++) {
-        uint64_t most = most_of(i == 0 ? right : left, DEPTH_MAX);
-        if (most < DISTANCE_MAX) {
-            sum->small = i == 0 ? right : left;
-            sum->small_max = most;
-            sum->root = i == 0 ? left : right;
-            return true;
-        }
+    return value;
+}
+
+static struct sum sum_of(LLVMValueRef index) {
+    struct sum sum = {.constant = 0};
+    LLVMValueRef value = without_constants(index, &sum);
+    sum.roots[0] = value;
+    if (LLVMIsAInstruction(value) == NULL || LLVMGetInstructionOpcode(value) != LLVMAdd)
+        return sum;
+    LLVMValueRef left = without_constants(LLVMGetOperand(value, 0), &sum);
+    LLVMValueRef right = without_constants(LLVMGetOperand(value, 1), &sum);
+    sum.roots[0] = (uintptr_t)left < (uintptr_t)right ? left : right;
+    sum.roots[1] = sum.roots[0] == left ? right : left;
+    return sum;
+}
+
+/* The same with one of two roots as the small value; false: both are large. */
+static bool sum_make_small(struct sum *sum) {
+    for (int i = 0; i < 2 && sum->roots[1] != NULL; i++) {
+        const uint64_t most = most_of(sum->roots[i], DEPTH_MAX);
+        if (most >= DISTANCE_MAX)
+            continue;
+        sum->small = sum->roots[i];
+        sum->small_max = most;
+        sum->roots[0] = sum->roots[1 - i];
+        sum->roots[1] = NULL;
+        return true;
     }
     return false;
 }
 
-static struct sum sum_of(LLVMValueRef index, bool has_small) {
-    struct sum sum = {.root = index};
-    for (int depth = 0; depth < DEPTH_MAX; depth++)
-        if (!sum_split(&sum, has_small))
-            break;
-    return sum;
-}
-
 /* ---- anchors by root ---- */
 
-static struct root *root_slot(const struct facts *facts, LLVMValueRef value) {
-    uint64_t hash = (uint64_t)(uintptr_t)value * UINT64_C(0x9e3779b97f4a7c15);
+static bool has_values(const struct root *root, const LLVMValueRef *values) {
+    return root->values[0] == values[0] && root->values[1] == values[1];
+}
+
+static struct root *root_slot(const struct facts *facts, const LLVMValueRef *values) {
+    uint64_t hash = (uint64_t)(uintptr_t)values[0] + 31 * (uint64_t)(uintptr_t)values[1];
+    hash *= UINT64_C(0x9e3779b97f4a7c15);
     uint32_t slot = (uint32_t)(hash >> 32) & facts->roots_mask;
-    while (facts->roots[slot].value != NULL && facts->roots[slot].value != value)
+    while (facts->roots[slot].values[0] != NULL && !has_values(&facts->roots[slot], values))
         slot = (slot + 1) & facts->roots_mask;
     return &facts->roots[slot];
 }
@@ -152,8 +163,8 @@ static bool roots_grow(struct facts *facts) {
     facts->roots = roots;
     facts->roots_mask = count - 1;
     for (uint32_t i = 0; old.roots != NULL && i <= old.roots_mask; i++)
-        if (old.roots[i].value != NULL)
-            *root_slot(facts, old.roots[i].value) = old.roots[i];
+        if (old.roots[i].values[0] != NULL)
+            *root_slot(facts, old.roots[i].values) = old.roots[i];
     free(old.roots);
     return true;
 }
@@ -168,19 +179,20 @@ static bool anchors_grow(struct facts *facts) {
     return true;
 }
 
-static void anchor_add(struct facts *facts, struct anchor anchor, LLVMValueRef value) {
+static void anchor_add(struct facts *facts, struct anchor anchor, const LLVMValueRef *values) {
     if ((facts->anchors_count == facts->anchors_cap && !anchors_grow(facts)) ||
         (facts->roots_count * 2 >= facts->roots_mask && !roots_grow(facts))) {
         facts->is_failed = true;
         return;
     }
-    struct root *root = root_slot(facts, value);
+    struct root *root = root_slot(facts, values);
     if (root->count == ANCHORS_MAX)
         return;
     facts->anchors[facts->anchors_count++] = anchor;
     if (root->count++ == 0) {
         facts->roots_count++;
-        root->value = value;
+        root->values[0] = values[0];
+        root->values[1] = values[1];
         root->first = facts->anchors_count;
     } else {
         facts->anchors[root->last - 1].next = facts->anchors_count;
@@ -190,7 +202,8 @@ static void anchor_add(struct facts *facts, struct anchor anchor, LLVMValueRef v
 
 /* ---- accesses ---- */
 
-/* A load or store of memory 0 at zext(index) + offset. */
+/* A load or store of memory 0 at zext(index) + offset. Deliberately not with an offset below zero,
+ * which this file itself has made: the index may lie behind the memory's end. */
 struct access {
     LLVMValueRef instruction, wide, index;
     uint64_t offset;
@@ -202,8 +215,9 @@ static bool is_memory(const struct lower_module *lm, LLVMValueRef value) {
     return value == LLVMGetNamedGlobal(lm->mod, "i0.mem");
 }
 
-static bool is_pointer_step(LLVMValueRef value) {
-    return LLVMIsAGetElementPtrInst(value) != NULL && LLVMGetNumOperands(value) == 2;
+static bool is_pointer_step(const struct lower_module *lm, LLVMValueRef value) {
+    return LLVMIsAGetElementPtrInst(value) != NULL && LLVMGetNumOperands(value) == 2 &&
+           LLVMGetGEPSourceElementType(value) == lm->i8;
 }
 
 static bool access_find(const struct lower_module *lm, LLVMValueRef instruction,
@@ -214,13 +228,16 @@ static bool access_find(const struct lower_module *lm, LLVMValueRef instruction,
     else if (LLVMIsALoadInst(instruction) == NULL)
         return false;
     LLVMValueRef pointer = LLVMGetOperand(instruction, access.pointer_operand);
-    if (!is_pointer_step(pointer))
+    if (!is_pointer_step(lm, pointer))
         return false;
     LLVMValueRef step = LLVMGetOperand(pointer, 1);
     if (LLVMIsAConstantInt(step) != NULL) {
-        access.offset = LLVMConstIntGetZExtValue(step);
+        const int64_t offset = LLVMConstIntGetSExtValue(step);
+        if (offset < 0)
+            return false;
+        access.offset = (uint64_t)offset;
         pointer = LLVMGetOperand(pointer, 0);
-        if (!is_pointer_step(pointer))
+        if (!is_pointer_step(lm, pointer))
             return false;
         step = LLVMGetOperand(pointer, 1);
     }
@@ -246,7 +263,7 @@ static bool distance_get(const struct anchor *anchor, const struct sum *sum, uin
 
 static const struct anchor *anchor_find(const struct facts *facts, const struct access *access,
                                         const struct sum *sum, int64_t *ret_distance) {
-    uint32_t at = facts->roots == NULL ? 0 : root_slot(facts, sum->root)->first;
+    uint32_t at = facts->roots == NULL ? 0 : root_slot(facts, sum->roots)->first;
     for (; at != 0; at = facts->anchors[at - 1].next) {
         const struct anchor *anchor = &facts->anchors[at - 1];
         if (dominators_above(&facts->dominators, anchor->place, access->place) &&
@@ -275,30 +292,32 @@ static void access_rewrite(const struct facts *facts, const struct access *acces
     LLVMSetOperand(access->instruction, access->pointer_operand, pointer);
 }
 
-static bool is_rewritten(const struct facts *facts, const struct access *access, bool has_small) {
-    const struct sum sum = sum_of(access->index, has_small);
+static bool is_rewritten(const struct facts *facts, const struct access *access,
+                         const struct sum *sum) {
     int64_t distance;
-    const struct anchor *anchor = anchor_find(facts, access, &sum, &distance);
+    const struct anchor *anchor = anchor_find(facts, access, sum, &distance);
     if (anchor == NULL)
         return false;
     if (anchor->index != access->index)
-        access_rewrite(facts, access, anchor, &sum, distance);
+        access_rewrite(facts, access, anchor, sum, distance);
     return true;
 }
 
-/* The address without its small part is tried first: if that is proved by an access at a constant
+/* The address without a small part is tried first: if that is proved by an access at a constant
  * distance, the two share a register. */
 static void access_use(struct facts *facts, const struct access *access) {
-    if (is_rewritten(facts, access, false))
+    const struct sum sum = sum_of(access->index);
+    if (is_rewritten(facts, access, &sum))
         return;
-    is_rewritten(facts, access, true);
-    const struct sum sum = sum_of(access->index, false);
+    struct sum split = sum;
+    if (sum_make_small(&split))
+        is_rewritten(facts, access, &split);
     anchor_add(facts,
                (struct anchor){.index = access->index,
                                .wide = access->wide,
                                .constant = sum.constant,
                                .place = access->place},
-               sum.root);
+               sum.roots);
 }
 
 static void function_use(struct facts *facts) {

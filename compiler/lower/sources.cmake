@@ -18,6 +18,7 @@ set(sources
     lower_folds.c
     lower_func.c
     lower_identity.c
+    lower_indices.c
     lower_init.c
     lower_inline.c
     lower_integer.c

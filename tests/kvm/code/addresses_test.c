@@ -1,6 +1,6 @@
 /*
  * tests/kvm/code/addresses_test.c: sums that are addresses, and wrap around 2^32 or do not, at
- * every level (compiler/lower/lower_facts.c). Random functions access
+ * every level (compiler/lower/lower_facts.c, lower_indices.c). Random functions access
  * neighbours of an address, in straight code, behind branches and in loops. A model in C says what
  * each must return, or that it must trap.
  */
@@ -36,8 +36,8 @@ struct step {
 
 struct func {
     struct step steps[STEPS_MAX];
-    uint32_t count, rounds;
-    int32_t stride; /* what $p moves by in each round */
+    uint32_t count, rounds, rotation; /* of $s before a value is added; 0: a plain sum */
+    int32_t stride;                   /* what $p moves by in each round */
 };
 
 static const int32_t distances[] = {0,      0,       4,        8,    -4,    -8,     16,
@@ -62,10 +62,12 @@ static struct step step_random(void) {
 }
 
 static struct func func_random(void) {
-    struct func func = {.rounds = random_below(2) == 0 ? 1 : 2 + random_below(40)};
+    struct func func = {.rounds = random_below(2) == 0 ? 1 : 2 + random_below(90)};
     bool is_in_if = false;
-    func.stride = random_below(3) == 0 ? PICK(distances) : 4;
-    const uint32_t count = 2 + random_below(STEPS_MAX - 4);
+    func.rotation = random_below(2) * 5;
+    func.stride = random_below(3) == 0 ? PICK(distances) : random_below(2) == 0 ? 4 : -8;
+    /* few, in a loop with a plain sum: that may be vectorised */
+    const uint32_t count = 1 + random_below(func.rotation == 0 ? 4 : STEPS_MAX - 3);
     while (func.count < count) {
         struct step step = step_random();
         if (random_below(8) == 0) {
@@ -107,11 +109,11 @@ static void put_address(struct text *text, const struct step *step) {
 static const char *const loads[] = {"i64.load8_u", "i64.load16_u", "i64.load32_u", "i64.load"};
 static const char *const stores[] = {"i64.store8", "i64.store16", "i64.store32", "i64.store"};
 
-static void put_step(struct text *text, const struct step *step) {
+static void put_step(struct text *text, const struct step *step, uint32_t rotation) {
     switch (step->kind) {
     case STEP_LOAD:
-        put(text, " (local.set $s (i64.add (i64.rotl (local.get $s) (i64.const 5)) (%s offset=%u ",
-            loads[step->width_log2], step->offset);
+        put(text, " (local.set $s (i64.add (i64.rotl (local.get $s) (i64.const %u)) (%s offset=%u ",
+            rotation, loads[step->width_log2], step->offset);
         put_address(text, step);
         put(text, ")))\n");
         break;
@@ -142,7 +144,7 @@ static void put_func(struct text *text, const struct func *func, int number) {
         " (local $s i64) (local $n i32)\n (local.set $n (i32.const %u)) (loop\n",
         number, func->rounds);
     for (uint32_t i = 0; i < func->count; i++)
-        put_step(text, &func->steps[i]);
+        put_step(text, &func->steps[i], func->rotation);
     put(text,
         " (local.set $p (i32.add (local.get $p) (i32.const %d)))"
         " (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
@@ -178,7 +180,7 @@ static uint8_t *funcs_wasm(const struct func *funcs, size_t *ret_count) {
 struct model {
     uint8_t memory[MEMORY_BYTES];
     uint64_t s;
-    uint32_t p, q, i;
+    uint32_t p, q, i, rotation;
     bool is_trapped, is_done;
 };
 
@@ -208,7 +210,9 @@ static void model_access(struct model *model, const struct step *step, uint32_t 
         memcpy(model->memory + at, &model->s, width);
     } else {
         memcpy(&word, model->memory + at, width);
-        model->s = (model->s << 5 | model->s >> 59) + word;
+        if (model->rotation != 0)
+            model->s = model->s << model->rotation | model->s >> (64 - model->rotation);
+        model->s += word;
     }
 }
 
@@ -234,6 +238,7 @@ static bool model_step(struct model *model, const struct step *step) {
 }
 
 static void model_run(struct model *model, const struct func *func) {
+    model->rotation = func->rotation;
     for (uint32_t round = 0; round < func->rounds && !model->is_done; round++) {
         bool is_left_out = false;
         for (uint32_t i = 0; i < func->count && !model->is_trapped && !model->is_done; i++) {
