@@ -353,6 +353,45 @@ TEST(a_load_that_is_dropped_proves_nothing) {
     wat_lab_close(&lab);
 }
 
+/* Four words in each round, the last one first: the vectoriser makes one access of them, with a
+ * distance below zero from the first address. */
+TEST(words_of_an_unrolled_loop_are_added_up) {
+    SKIP_WITHOUT_LEVELS();
+    static const char wat[] =
+        "(module (memory 2)"
+        " (func (export \"fill\") (param $p i32) (result i32) (loop"
+        "  (i32.store (local.get $p) (i32.mul (local.get $p) (local.get $p)))"
+        "  (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 4)))"
+        "   (i32.const 131072)))) (i32.const 0))"
+        " (func (export \"f\") (param $s i32) (result i32) (local $p i32)"
+        "  (local.set $p (i32.const -16384))"
+        "  (loop"
+        "   (local.set $s (i32.add (local.get $s) (i32.add"
+        "    (i32.mul (i32.load (i32.add (local.get $p) (i32.const 98316))) (i32.const 3))"
+        "    (i32.mul (i32.load (i32.add (local.get $p) (i32.const 98312))) (i32.const 5)))))"
+        "   (local.set $s (i32.add (local.get $s) (i32.add"
+        "    (i32.mul (i32.load (i32.add (local.get $p) (i32.const 98308))) (i32.const 7))"
+        "    (i32.mul (i32.load (i32.add (local.get $p) (i32.const 98304))) (i32.const 9)))))"
+        "   (br_if 0 (local.tee $p (i32.add (local.get $p) (i32.const 16)))))"
+        "  (local.get $s)))";
+    uint32_t sum = 1;
+    for (uint32_t p = 98304 - 16384; p < 98304; p += 16)
+        for (uint32_t i = 0; i < 4; i++)
+            sum += (p + 4 * i) * (p + 4 * i) * (9 - 2 * i);
+    struct wat_lab lab;
+    size_t count = 0;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    wat_lab_init(&lab);
+    for (int level = 0; level < LEVELS_COUNT; level++) {
+        level_open(&lab, &levels[level], wasm, count);
+        wat_call_i32(&lab, "fill", 0);
+        CHECK_EQ_I64(wat_call_i32(&lab, "f", 1), (int32_t)sum);
+        level_close(&lab);
+    }
+    free(wasm);
+    wat_lab_close(&lab);
+}
+
 /* Code relies on it that a memory never has the last 64 KiB of 4 GiB. */
 TEST(a_memory_ends_before_4_GiB) {
     SKIP_WITHOUT_LEVELS();
