@@ -205,7 +205,8 @@ struct husk_image_export {
 struct husk_image_memory {
     uint64_t min_pages; /* wasm pages, as declared */
     /* as declared; if none, HUSK_MAX_MEM_PAGES, or HUSK_MAX_MEM64_PAGES. With 64-bit addresses, it
-     * may be more than that */
+     * may be more than that. With 32-bit addresses, it may be a page less than was declared:
+     * HUSK_MEM_BELOW_BYTES (abi/layout.h) */
     uint64_t max_pages;
     uint32_t flags; /* HUSK_LIMIT_… */
     /* uint64_t in data: the current size in wasm pages. The host writes it on growth */

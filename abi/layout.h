@@ -54,7 +54,11 @@
 /* The address range that one memory reserves: 32-bit index + 32-bit static offset + the widest
  * access, rounded up. */
 #define HUSK_MEM_WINDOW_BYTES 0x200010000
-/* The same for a memory with 64-bit addresses: code traps unless the index is below
+/* Code may go this far below a memory with 32-bit addresses, where nothing is mapped: the wasm
+ * address has wrapped around to just below 4 GiB. Such a memory never has that end of its range
+ * (compiler/plan/program.h, program_memory_ends_early()). */
+#define HUSK_MEM_BELOW_BYTES 0x10000
+/* The window of a memory with 64-bit addresses: code traps unless the index is below
  * HUSK_MEM64_INDEX_MAX, and folds only offsets of 32 bits. */
 #define HUSK_MEM64_INDEX_MAX 0x200000000
 #define HUSK_MEM64_WINDOW_BYTES 0x300010000

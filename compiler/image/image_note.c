@@ -152,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t) export->kind,
+                                        .kind = (uint32_t)export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];
@@ -165,18 +165,26 @@ static uint32_t limit_flags(const struct wasm_limits *limits) {
            (limits->is_shared ? HUSK_LIMIT_SHARED : 0);
 }
 
+/* Pages of 64 KiB: as declared, and no more than the compiler takes for granted. */
+static uint64_t most_pages(const struct program *program, uint32_t memory_idx) {
+    const struct wasm_memory *memory = program_memory(program, memory_idx);
+    const struct wasm_limits *limits = &memory->limits;
+    const uint64_t all = limits->is_64 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES;
+    const uint64_t max = limits->has_max ? wasm_memory_chunks(memory, limits->max) : all;
+    const uint64_t early = all - HUSK_MEM_BELOW_BYTES / HUSK_WASM_PAGE_SIZE;
+    return program_memory_ends_early(program, memory_idx) && max > early ? early : max;
+}
+
 static void add_memories(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->memories_count; i++) {
         const struct wasm_memory *memory = program_memory(writer->program, i);
         const struct wasm_limits *limits = &memory->limits;
-        const uint64_t most = limits->is_64 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES;
-        struct husk_image_memory row = {
-            .min_pages = wasm_memory_chunks(memory, limits->min),
-            .max_pages = limits->has_max ? wasm_memory_chunks(memory, limits->max) : most,
-            .flags = limit_flags(limits),
-            .size_gva = plan->mem_size_gva[i],
-            .instance = writer->program->memories[i].instance};
+        struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
+                                        .max_pages = most_pages(writer->program, i),
+                                        .flags = limit_flags(limits),
+                                        .size_gva = plan->mem_size_gva[i],
+                                        .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
     }
 }

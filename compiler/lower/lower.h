@@ -166,6 +166,13 @@ void lower_inline_done(struct lower_module *lm);
 void lower_keep_loads(struct lower_module *lm);
 void lower_quiet_nans(struct lower_module *lm);
 
+/* lower_facts.c: then, too, and after unrolling: addresses that cannot wrap are added up in 64
+ * bits. */
+void lower_use_facts(struct lower_module *lm);
+
+/* lower_indices.c: after the passes: indices that loops carry become 64 bits wide. */
+void lower_widen_indices(struct lower_module *lm);
+
 /* lower_folds.c: before the passes, which fold loads, too, and after them for code generation. */
 void lower_locate_folds(struct lower_module *lm);
 /* lower_trap.c: after all optimisation, turns traps into the instruction that traps. */

@@ -236,13 +236,57 @@ static void hide_instruction(struct lower_module *lm, LLVMValueRef instruction) 
     }
 }
 
+/* ---- strides ---- */
+
+/* Is an address made of it, directly or behind a constant, to which something is stored? */
+static bool is_stored_to(LLVMValueRef value, int depth) {
+    LLVMUseRef use = LLVMGetFirstUse(value);
+    for (int i = 0; use != NULL && i < SEARCH_MAX; use = LLVMGetNextUse(use), i++) {
+        LLVMValueRef user = LLVMGetUser(use);
+        if (LLVMIsAStoreInst(user) != NULL && LLVMGetOperand(user, 1) == value)
+            return true;
+        bool is_step = LLVMIsAZExtInst(user) != NULL || LLVMIsAGetElementPtrInst(user) != NULL;
+        if (is_step && depth > 0 && is_stored_to(user, depth - 1))
+            return true;
+    }
+    return false;
+}
+
+/* The vectoriser takes stores at a distance that varies for cheap, because it does not recognise
+ * extended counters as strides: it computes a vector of addresses, and takes it apart for single
+ * stores (sieve: 1.2 times as slow). A counter whose next value is hidden is no counter to it. */
+static void hide_stride(struct lower_module *lm, LLVMValueRef phi) {
+    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+        LLVMValueRef next = LLVMGetIncomingValue(phi, i);
+        if (LLVMIsAInstruction(next) == NULL || LLVMGetInstructionOpcode(next) != LLVMAdd)
+            continue;
+        LLVMValueRef step = LLVMGetOperand(next, LLVMGetOperand(next, 0) == phi ? 1 : 0);
+        if (LLVMGetOperand(next, LLVMGetOperand(next, 0) == phi ? 0 : 1) != phi ||
+            LLVMIsAConstantInt(step) != NULL || !is_stored_to(phi, 3))
+            continue;
+        LLVMPositionBuilderBefore(lm->builder, LLVMGetNextInstruction(next));
+        LLVMValueRef frozen = LLVMBuildFreeze(lm->builder, next, "");
+        LLVMReplaceAllUsesWith(next, frozen);
+        LLVMSetOperand(frozen, 0, next);
+    }
+}
+
+static void hide_strides(struct lower_module *lm, LLVMBasicBlockRef block) {
+    LLVMValueRef at = LLVMGetFirstInstruction(block);
+    for (; at != NULL && LLVMIsAPHINode(at) != NULL; at = LLVMGetNextInstruction(at))
+        if (LLVMTypeOf(at) == lm->i32)
+            hide_stride(lm, at);
+}
+
 void lower_hide_widths(struct lower_module *lm) {
     LLVMSetCurrentDebugLocation2(lm->builder, NULL);
     for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn))
         for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(fn); block != NULL;
-             block = LLVMGetNextBasicBlock(block))
+             block = LLVMGetNextBasicBlock(block)) {
             for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
                  at = LLVMGetNextInstruction(at))
                 if (is_scalar_integer(at))
                     hide_instruction(lm, at);
+            hide_strides(lm, block);
+        }
 }

@@ -11,11 +11,14 @@ set(sources
     lower_control.c
     lower_convert.c
     lower_emit.c
+    lower_dominators.c
     lower_exceptions.c
+    lower_facts.c
     lower_float.c
     lower_folds.c
     lower_func.c
     lower_identity.c
+    lower_indices.c
     lower_init.c
     lower_inline.c
     lower_integer.c

@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "error.h"
+#include "layout.h"
 #include "program_join.h"
 
 static uint32_t largest(const uint32_t *counts, size_t count) {
@@ -228,4 +229,15 @@ bool program_takes_references(const struct program *program) {
             return true;
     }
     return false;
+}
+
+bool program_memory_ends_early(const struct program *program, uint32_t memory_idx) {
+    const struct wasm_memory *memory = program_memory(program, memory_idx);
+    const uint64_t most = HUSK_MAX_MEM_PAGES - HUSK_MEM_BELOW_BYTES / HUSK_WASM_PAGE_SIZE;
+    if (memory->limits.is_64 || memory->has_byte_pages || memory->limits.min > most)
+        return false;
+    for (uint32_t i = 0; i < program->imports_count; i++)
+        if (program->imports[i].kind == WASM_KIND_MEMORY && program->imports[i].idx == memory_idx)
+            return false;
+    return true;
 }

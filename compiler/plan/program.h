@@ -136,6 +136,11 @@ static inline const struct wasm_memory *program_memory(const struct program *pro
     return &program_instance(program, def)->module->memories[def.idx];
 }
 
+/* Does this memory never have the last HUSK_MEM_BELOW_BYTES of 4 GiB? Then its maximum in the image
+ * says so, and code relies on it (lower_facts.c). No for memories with 64-bit addresses, that are
+ * imported, that have all 4 GiB from the start, or that have pages of one byte. */
+bool program_memory_ends_early(const struct program *program, uint32_t memory_idx);
+
 static inline const struct wasm_global *program_global(const struct program *program,
                                                        uint32_t global_idx) {
     struct program_def def = program->globals[global_idx];

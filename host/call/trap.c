@@ -22,8 +22,7 @@
 static const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
 #define HUSK_TRAP(name, number, text)                                                              \
-    case number:                                                                                   \
-        return text;
+    case number: return text;
 #include "trap.def"
 #undef HUSK_TRAP
     default: return NULL;
@@ -52,6 +51,13 @@ static void outcome_exception(husk_sandbox *sandbox, const struct vm_fault *faul
 
 static bool is_64_bit(const husk_sandbox *sandbox, uint32_t mem_idx) {
     return (sandbox->image->code->memories[mem_idx].flags & HUSK_LIMIT_IS_64) != 0;
+}
+
+/* Code goes to just below memory 0 for a wasm address just below 4 GiB (HUSK_MEM_BELOW_BYTES). */
+static uint64_t unwrapped(uint64_t address) {
+    const bool is_below =
+        address < HUSK_MEM0_GVA && address >= HUSK_MEM0_GVA - HUSK_MEM_BELOW_BYTES;
+    return is_below ? address + FOUR_GIB : address;
 }
 
 /* The memory whose window an address is in, or UINT32_MAX. */
@@ -102,8 +108,9 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fa
         outcome_fault(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
         return;
     }
-    uint32_t mem_idx = memory_of(sandbox, fault->address);
-    bool is_beyond = mem_idx != UINT32_MAX && fault->address - husk_mem_gva(mem_idx) >=
+    const uint64_t address = unwrapped(fault->address);
+    uint32_t mem_idx = memory_of(sandbox, address);
+    bool is_beyond = mem_idx != UINT32_MAX && address - husk_mem_gva(mem_idx) >=
                                                   sandbox->machine->arena.memories[mem_idx].bytes;
     if (!is_code || !is_beyond || code_row_find(sandbox->image, pc) == NULL) {
         outcome_exception(sandbox, fault, pc, outcome);
@@ -111,8 +118,8 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fa
     }
     outcome_fault(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
-    describe_access(sandbox, mem_idx, fault->address - husk_mem_gva(mem_idx),
-                    outcome->message + used, sizeof outcome->message - used);
+    describe_access(sandbox, mem_idx, address - husk_mem_gva(mem_idx), outcome->message + used,
+                    sizeof outcome->message - used);
 }
 
 static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t pc, enum husk_trap *ret_trap) {
