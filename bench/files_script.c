@@ -201,7 +201,7 @@ static int spawn(int out, pid_t *ret_pid) {
 
 static size_t read_all(int fd) {
     size_t count = 0;
-    for (ssize_t got = 1; got > 0 && count < OUTPUT_MAX; count += got > 0 ? (size_t)got : 0)
+    for (ssize_t got = 1; got > 0 && count<OUTPUT_MAX; count += got> 0 ? (size_t)got : 0)
         got = read(fd, stage.native_output + count, OUTPUT_MAX - count);
     return count;
 }

@@ -152,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t)export->kind,
+                                        .kind = (uint32_t) export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];

@@ -50,7 +50,7 @@ struct facts {
     struct root {
         LLVMValueRef values[2];
         uint32_t first, last, count;
-    } *roots;
+    } * roots;
     uint32_t roots_mask, roots_count;
     bool is_failed;
 };

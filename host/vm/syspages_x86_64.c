@@ -92,7 +92,7 @@ static void fill_tss(uint8_t *tss) {
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)
-            bitmap[port / 8] &= (uint8_t)~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
 }
 
 /* Interrupt gates with DPL 0: INT n from ring 3 is a #GP. Section 6.14.1. */
@@ -260,7 +260,7 @@ static int template_map(struct sys_template *template, struct husk_error *err) {
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot map an image's page tables (" MAPPINGS_HINT ")");
     template->base = base;
-    template->tables.chunks[0].hva = template->base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
+    template->tables.chunks[0].hva = template->base + SYS_FIXED_PAGES *HUSK_PAGE_SIZE;
     return 0;
 }
 
