@@ -111,13 +111,4 @@ void background_start(const struct worker_job *job, const struct husk_compile_op
 /* ---- background_job.c: the process. Returns its exit code ---- */
 int background_main(void);
 
-/* ---- cache.c ---- */
-
-/* Where the image of a module is, or would be. *ret_path is malloc()ed. */
-int cache_entry_path(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
-                     const struct husk_compile_options *full, char **ret_path,
-                     struct husk_error *err);
-/* The entry, checked; -1 if there is none or it is damaged. */
-int cache_open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]);
-
 #endif

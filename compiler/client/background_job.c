@@ -24,6 +24,7 @@
 
 #include "auto.h"
 #include "background.h"
+#include "cache_entry.h"
 #include "cache_limit.h"
 #include "clock.h"
 #include "error.h"

@@ -15,6 +15,7 @@
 
 #include "auto.h"
 #include "background.h"
+#include "cache_entry.h"
 #include "error.h"
 #include "file.h"
 

@@ -6,6 +6,7 @@ set(sources
     background_start.c
     cache.c
     cache_admin.c
+    cache_entry.c
     cache_files.c
     cache_limit.c
     cache_store.c

@@ -16,15 +16,6 @@
 
 #include "reroll.h"
 
-int reroll_find(const struct reroll *loop, LLVMValueRef value) {
-    if (LLVMIsAInstruction(value) == NULL || LLVMGetInstructionParent(value) != loop->block)
-        return REROLL_NONE;
-    for (uint32_t i = 0; i < loop->count; i++)
-        if (loop->values[i].value == value)
-            return (int)i;
-    return REROLL_NONE;
-}
-
 /* ---- which instructions may be there ---- */
 
 static bool is_scalar(const struct lower_module *lm, LLVMTypeRef type) {

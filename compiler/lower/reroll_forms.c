@@ -8,6 +8,15 @@
  */
 #include "reroll.h"
 
+int reroll_find(const struct reroll *loop, LLVMValueRef value) {
+    if (LLVMIsAInstruction(value) == NULL || LLVMGetInstructionParent(value) != loop->block)
+        return REROLL_NONE;
+    for (uint32_t i = 0; i < loop->count; i++)
+        if (loop->values[i].value == value)
+            return (int)i;
+    return REROLL_NONE;
+}
+
 #define FORM_DEPTH_MAX 8
 
 static uint64_t width_mask(unsigned width) {

@@ -14,6 +14,7 @@ set(sources
     vm_kvm_caps.c
     vm_kvm_selftest_x86_64.c
     vm_kvm_x86_64.c
+    vm_thread.c
     wait_entry_x86_64.S
     wait_x86_64.c
     watchdog.c)

@@ -47,8 +47,8 @@ void sys_template_unref(struct sys_template *template);
 
 /* The system pages' length: SYS_STD_BYTES, or a greater multiple of it. */
 uint64_t sys_template_bytes(const struct sys_template *template);
-/* The same, before the template is made. Of the mappings' guest-physical addresses only those matter
- * that decide about large entries: in memories, and those that are the virtual address. */
+/* The same, before the template is made. Of the guest-physical addresses only those matter that
+ * decide about large entries: those in memories, and those that are the virtual address. */
 int sys_template_measure(const struct page_mapping *mappings, size_t count, uint64_t *ret_bytes,
                          struct husk_error *err);
 

@@ -13,7 +13,8 @@
 
 /* Without the struct. */
 static void vm_close(struct vm *vm) {
-    vcpu_kvm_ops.destroy(vm->tried_vcpu);
+    if (vm->tried_vcpu != NULL)
+        vm->tried_vcpu_free(vm->tried_vcpu);
     if (vm->vm_fd >= 0)
         close(vm->vm_fd);
     if (vm->tried_memory != NULL)

@@ -56,6 +56,7 @@ struct vm {
      * the trial used. The slot stays, as to remove it takes longer than to make a VM. There is
      * nothing at these addresses, and no page table leads to the slot. */
     struct vcpu *tried_vcpu;
+    void (*tried_vcpu_free)(struct vcpu *vcpu);
     uint8_t *tried_memory;
     uint64_t tried_bytes;
 };

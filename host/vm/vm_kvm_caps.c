@@ -9,7 +9,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -114,16 +113,6 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     if (err != NULL)
         err->sys_errno = sys_errno;
     return status;
-}
-
-bool vm_may_change_thread(void) {
-    struct utsname os;
-    char *rest = NULL;
-    if (uname(&os) != 0)
-        return false;
-    const unsigned long major = strtoul(os.release, &rest, 10);
-    const unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
-    return major > 6 || (major == 6 && minor >= 13);
 }
 
 static int backend_query(void *user, unsigned cap) {

@@ -106,6 +106,7 @@ static void selftest_keep_vm(struct selftest *test, struct vm_backend *backend) 
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         return;
     test->vm->tried_vcpu = test->vcpu;
+    test->vm->tried_vcpu_free = vcpu_kvm_ops.destroy;
     test->vm->tried_memory = test->reservation;
     test->vm->tried_bytes = test->bytes;
     atomic_store(&backend->tried_vm, test->vm);

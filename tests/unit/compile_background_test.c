@@ -206,7 +206,7 @@ TEST(an_image_has_one_job) {
         pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0)
-            _exit(compile(&lab));
+            _exit((int)compile(&lab));
     }
     for (int i = 0; i < 4; i++) {
         int wait_status = 0;
