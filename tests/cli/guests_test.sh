@@ -91,7 +91,11 @@ check "README: the image" test -s next.husk
 follow "guests.md, C" < <(block docs/guests.md "## C")
 same "guests.md, C: the program" "$out" "hello"
 keeps "guests.md, C" 'read_far_away at 0x[0-9a-f]+ \(.*program.c:3' program.wasm x
-for i in 2 3; do
+cp "$HUSK_SOURCE/examples/guests/strings.c" .
+rm -f program.wasm
+follow "guests.md, strings" < <(block docs/guests.md "## C" 2)
+same "guests.md, strings: the program" "$("$husk" run program.wasm)" "hello"
+for i in 3 4; do
     rm -f add.wasm
     follow "guests.md, functions, block $i" < <(block docs/guests.md "## C" $i)
     same "guests.md, functions, block $i: the sum" "$out" 42:i32
