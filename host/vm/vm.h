@@ -89,8 +89,8 @@ int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend,
                        struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);
-/* vm_thread.c. May another thread run a VM than the one that ran it first? Before Linux 6.13, KVM then waits
- * for an RCU grace period, some milliseconds. */
+/* host/vm/vm_thread.c. May another thread run a VM than the one that ran it first? Before Linux
+ * 6.13, KVM then waits for an RCU grace period, some milliseconds. */
 bool vm_may_change_thread(void);
 enum vm_entry vm_kvm_entry(const struct vm_backend *backend);
 
