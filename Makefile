@@ -60,7 +60,7 @@ test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
 test-tsan: ## tests with threads, with ThreadSanitizer
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
-	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan fake kvm
+	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan threads
 
 bench: ## kernels, programs and files against native code; calls, restores, scripts, compile time; Wasmtime if it is there
 	@tools/install-deps build test apps programs
