@@ -19,6 +19,7 @@
 /* ---- one loop ---- */
 
 struct lab {
+    struct wasm_module *module;
     struct program *program;
     struct plan *plan;
     struct lower_module lm;
@@ -28,11 +29,10 @@ struct lab {
 static void lab_open(struct lab *lab, const char *ir) {
     static const uint8_t empty[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
     struct husk_error err = {0};
-    struct wasm_module *module = NULL;
     memset(lab, 0, sizeof *lab);
     mallopt(M_PERTURB, 0x5a); /* memory that is not set holds large numbers */
-    CHECK_OK(wasm_read_supported(empty, sizeof empty, WASM_FEATURES_ALL, &module, &err), err);
-    CHECK_OK(program_from_module(module, &lab->program, &err), err);
+    CHECK_OK(wasm_read_supported(empty, sizeof empty, WASM_FEATURES_ALL, &lab->module, &err), err);
+    CHECK_OK(program_from_module(lab->module, &lab->program, &err), err);
     CHECK_OK(plan_new(lab->program, &lab->plan, &err), err);
     const struct codegen_options options = {.opt_level = 2};
     CHECK_OK(lower_module_init(&lab->lm, lab->plan, &options, LOWER_TIER_FULL, &err), err);
@@ -50,6 +50,7 @@ static void lab_close(struct lab *lab) {
     lower_module_done(&lab->lm);
     plan_free(lab->plan);
     program_free(lab->program);
+    wasm_module_free(lab->module);
 }
 
 static uint32_t stores_of(LLVMValueRef fn) {
