@@ -50,6 +50,14 @@ void level_close(struct wat_lab *lab) {
     lab->image = NULL;
 }
 
+void level_lab_open(struct wat_lab *lab, const struct level *level, const char *wat) {
+    size_t count = 0;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    wat_lab_init(lab);
+    level_open(lab, level, wasm, count);
+    free(wasm);
+}
+
 int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args) {
     struct husk_functype type;
     struct husk_value values[4], result = value_i64(0);

@@ -29,6 +29,8 @@ uint8_t *level_wasm(const char *name, size_t *ret_count);
  * initialised the lab. */
 void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *wasm, size_t count);
 void level_close(struct wat_lab *lab);
+/* The same from text, for a lab of one level, which wat_lab_close() ends. */
+void level_lab_open(struct wat_lab *lab, const struct level *level, const char *wat);
 /* Call an export with as many of the arguments as it takes. Returns its result, or 0 if it has none
  * or did not return. */
 int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args);

@@ -13,11 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "husk_compile.h"
-#include "ready_image.h"
+#include "levels.h"
 #include "wat.h"
 
-enum { WAT_MAX = 100000, STRICT = 4, LEVELS = 5 }; /* -O0 to -O3, and strict at the default level */
+enum { WAT_MAX = 100000 };
 
 struct loop {
     const char *name;
@@ -128,22 +127,6 @@ static char *loops_wat(void) {
     return wat;
 }
 
-static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    size_t count = 0;
-    int fd;
-    uint8_t *wasm = wat_to_wasm(wat, &count);
-    options.opt_level = level == STRICT ? 0 : level == 0 ? HUSK_OPT_NONE : level;
-    options.strict = level == STRICT;
-    options.worker_path = WAT_WORKER;
-    wat_lab_init(lab);
-    CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
-    close(fd);
-    free(wasm);
-}
-
 static void loop_check(struct wat_lab *lab, const struct loop *loop, bool is_joined, int level) {
     struct husk_value args[2] = {loop->type[1] == '3' ? value_i32((int32_t)loop->n)
                                                       : value_i64(loop->n),
@@ -159,13 +142,11 @@ static void loop_check(struct wat_lab *lab, const struct loop *loop, bool is_joi
 }
 
 TEST(a_narrow_counter_ends_the_loop_where_it_says) {
-    SKIP_WITHOUT_COMPILER();
-    if (ready_images_only())
-        SKIP("needs the compiler, at all levels");
+    SKIP_WITHOUT_LEVELS();
     char *wat = loops_wat();
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < LEVELS_COUNT; level++) {
         struct wat_lab lab;
-        lab_open_at(&lab, wat, level);
+        level_lab_open(&lab, &levels[level], wat);
         for (size_t i = 0; i < 2 * LOOPS_COUNT; i++)
             loop_check(&lab, &loops[i / 2], i % 2 != 0, level);
         wat_lab_close(&lab);
@@ -175,9 +156,7 @@ TEST(a_narrow_counter_ends_the_loop_where_it_says) {
 
 /* 256 bytes of 1 are read again and again: what lies behind them is 100. */
 TEST(a_narrow_counter_in_an_address_wraps) {
-    SKIP_WITHOUT_COMPILER();
-    if (ready_images_only())
-        SKIP("needs the compiler, at all levels");
+    SKIP_WITHOUT_LEVELS();
     static const char wat[] =
         "(module (memory 4) (func (export \"f\") (param $m i32) (result i32)"
         " (local $i i32) (local $p i32) (local $sum i32)"
@@ -193,9 +172,9 @@ TEST(a_narrow_counter_in_an_address_wraps) {
         "82176)))))"
         "  (br_if 0 (local.get $p)))"
         " (local.get $sum)))";
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < LEVELS_COUNT; level++) {
         struct wat_lab lab;
-        lab_open_at(&lab, wat, level);
+        level_lab_open(&lab, &levels[level], wat);
         CHECK_EQ_I64(wat_call_i32(&lab, "f", 5000), 5000);
         CHECK_EQ_I64(wat_call_i32(&lab, "f", 257), 257);
         wat_lab_close(&lab);

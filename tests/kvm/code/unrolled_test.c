@@ -8,27 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "husk_compile.h"
-#include "ready_image.h"
+#include "levels.h"
 #include "wat.h"
-
-enum { STRICT = 4, LEVELS = 5 }; /* -O0 to -O3, and strict at the default level */
-
-static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    size_t count = 0;
-    int fd;
-    uint8_t *wasm = wat_to_wasm(wat, &count);
-    options.opt_level = level == STRICT ? 0 : level == 0 ? HUSK_OPT_NONE : level;
-    options.strict = level == STRICT;
-    options.worker_path = WAT_WORKER;
-    wat_lab_init(lab);
-    CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
-    close(fd);
-    free(wasm);
-}
 
 #define ADD(value, number) "(i32.add " value " (i32.const " number "))"
 #define GET(name) "(local.get $" name ")"
@@ -89,9 +70,9 @@ static void check_call(struct wat_lab *lab, const int32_t args[3], model run, in
 }
 
 static void check_calls(const char *wat, const int32_t (*calls)[3], size_t count, model run) {
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < LEVELS_COUNT; level++) {
         struct wat_lab lab;
-        lab_open_at(&lab, wat, level);
+        level_lab_open(&lab, &levels[level], wat);
         for (size_t i = 0; i < count; i++)
             check_call(&lab, calls[i], run, level);
         wat_lab_close(&lab);
@@ -99,10 +80,6 @@ static void check_calls(const char *wat, const int32_t (*calls)[3], size_t count
 }
 
 #define CHECK_CALLS(wat, calls, run) check_calls(wat, calls, sizeof calls / sizeof calls[0], run)
-#define SKIP_WITHOUT_LEVELS()                                                                      \
-    SKIP_WITHOUT_COMPILER();                                                                       \
-    if (ready_images_only())                                                                       \
-        SKIP("needs the compiler, at all levels");
 
 /* ---- the second round writes to a pointer that is not the first one's ---- */
 
@@ -196,9 +173,9 @@ struct end_call {
 };
 
 static void check_ends(const char *wat, const struct end_call *calls, size_t count) {
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < LEVELS_COUNT; level++) {
         struct wat_lab lab;
-        lab_open_at(&lab, wat, level);
+        level_lab_open(&lab, &levels[level], wat);
         for (size_t i = 0; i < count; i++) {
             struct husk_value values[2] = {value_i32(calls[i].p), value_i32(calls[i].n)};
             struct husk_value result = value_i32(0);
