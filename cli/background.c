@@ -22,12 +22,13 @@ void background_tell(const struct report *report, const char *path,
                               compiled->background == HUSK_BACKGROUND_WORKS;
     if (report->is_json || (!has_failed && (!is_under_way || isatty(STDERR_FILENO) == 0)))
         return;
+    char time[32];
     fprintf(stderr, "husk %s: ", report->command);
     put_text(stderr, path);
     fputs(" runs unoptimised: ", stderr);
     if (has_failed) {
         fputs("optimising it failed on ", stderr);
-        put_local_time(stderr, compiled->background_end_s);
+        fputs(local_time_text((int64_t)compiled->background_end_s, time), stderr);
         fputs(": ", stderr);
         put_text(stderr, compiled->background_error.message);
     } else {

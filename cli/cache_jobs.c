@@ -8,8 +8,6 @@
 
 #include "cli.h"
 
-#define KEY_SHOWN 12
-
 static const char *state_name(uint32_t state) {
     switch (state) {
     case HUSK_BACKGROUND_WAITS: return "waits";
@@ -25,16 +23,16 @@ static bool is_alive(const struct husk_background_job *job) {
 
 /* ---- jobs ---- */
 
-void put_local_time(FILE *out, uint64_t seconds) {
+const char *local_time_text(int64_t seconds, char out[32]) {
     const time_t at = (time_t)seconds;
     struct tm tm;
-    char text[32];
-    if (localtime_r(&at, &tm) != NULL && strftime(text, sizeof text, "%F %R", &tm) != 0)
-        fputs(text, out);
+    if (localtime_r(&at, &tm) == NULL || strftime(out, 32, "%F %R", &tm) == 0)
+        out[0] = '\0';
+    return out;
 }
 
 static void print_job(const struct husk_background_job *job) {
-    char bytes[32], memory[32];
+    char bytes[32], memory[32], time[32];
     format_bytes(job->wasm_bytes, bytes, sizeof bytes);
     format_bytes(job->memory_limit_bytes, memory, sizeof memory);
     printf("%.*s  %-7s  ", KEY_SHOWN, job->key, state_name(job->state));
@@ -45,7 +43,8 @@ static void print_job(const struct husk_background_job *job) {
     if (is_alive(job) && job->pid != 0)
         printf(", process %u", (unsigned)job->pid);
     fputs(is_alive(job) ? ", since " : ", ", stdout);
-    put_local_time(stdout, is_alive(job) || job->end_s == 0 ? job->begin_s : job->end_s);
+    const uint64_t at_s = is_alive(job) || job->end_s == 0 ? job->begin_s : job->end_s;
+    fputs(local_time_text((int64_t)at_s, time), stdout);
     if (is_alive(job))
         printf("; limits %g s, %s", (double)job->cpu_limit_ns / 1e9, memory);
     if (job->state == HUSK_BACKGROUND_FAILED) {

@@ -202,11 +202,13 @@ bool background_is_allowed(void);
 void background_tell(const struct report *report, const char *path,
                      const struct husk_compiled *compiled);
 
+#define KEY_SHOWN 12 /* digits of a key that are enough to tell images apart */
 /* ---- cache_jobs.c: husk cache jobs, stop, forget. key: its first digits; NULL: all ---- */
 int cache_jobs(const struct report *report, const char *dir);
 int cache_stop(const struct report *report, const char *dir, const char *key);
 int cache_forget(const struct report *report, const char *dir, const char *key);
-void put_local_time(FILE *out, uint64_t seconds); /* since 1970: 2026-11-30 01:23 */
+/* Seconds since 1970 as 2026-11-30 01:23; "" if that is no time. Returns `out`. */
+const char *local_time_text(int64_t seconds, char out[32]);
 
 /* ---- link.c ---- */
 #define LINK_MAIN_NAME "main" /* of the command's own file among the linked ones */

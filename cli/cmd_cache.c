@@ -11,7 +11,6 @@
 
 #define DAY_SECONDS 86400u
 #define OLDER_DAYS_MAX 36500
-#define KEY_SHOWN 12 /* digits of a key that are enough to tell images apart */
 
 struct cache {
     struct report report;
@@ -77,15 +76,6 @@ static void print_counts(const struct cache *cache, const struct husk_cache_info
 
 /* ---- list ---- */
 
-static void print_time(int64_t seconds) {
-    const time_t time_s = (time_t)seconds;
-    struct tm tm;
-    char text[64] = "-";
-    if (localtime_r(&time_s, &tm) != NULL)
-        (void)strftime(text, sizeof text, "%Y-%m-%d %H:%M", &tm);
-    printf("  %-16s", text);
-}
-
 static int list_json(void *user, const struct husk_cache_entry *entry) {
     struct cache *cache = user;
     printf("%s{\"key\":\"%.64s\",\"bytes\":%" PRIu64 ",\"used\":%" PRId64 ",\"usable\":%s",
@@ -116,7 +106,7 @@ static int list_json(void *user, const struct husk_cache_entry *entry) {
 
 static int list_row(void *user, const struct husk_cache_entry *entry) {
     struct cache *cache = user;
-    char bytes[32], level[32] = "?";
+    char bytes[32], time[32], level[32] = "?";
     const char *module = entry->module_path[0] != '\0' ? entry->module_path : entry->module_name;
     if (cache->listed_count++ == 0)
         printf("%-*s  %10s  %-16s  %-10s  %-14s  %s\n", KEY_SHOWN, "KEY", "SIZE", "LAST USED",
@@ -124,8 +114,9 @@ static int list_row(void *user, const struct husk_cache_entry *entry) {
     if (entry->is_usable)
         snprintf(level, sizeof level, "-O%d%s", entry->opt_level,
                  entry->is_strict && entry->opt_level > 0 ? " strict" : "");
-    printf("%.*s  %10s", KEY_SHOWN, entry->name, bytes_text(entry->bytes, bytes));
-    print_time(entry->used_s);
+    const char *used = local_time_text(entry->used_s, time);
+    printf("%.*s  %10s  %-16s", KEY_SHOWN, entry->name, bytes_text(entry->bytes, bytes),
+           used[0] != '\0' ? used : "-");
     printf("  %-10s  ", level);
     put_text(stdout, entry->target_cpu);
     printf("%*s  ", (int)(strlen(entry->target_cpu) < 14 ? 14 - strlen(entry->target_cpu) : 0), "");
