@@ -100,7 +100,7 @@ int limits_open(const struct bench *bench) {
         {"husk --version, whole process", 0, {HUSK_BENCH_COMMAND, "--version"}, {0}},
         {"husk run of a small module, cached, whole process",
          0,
-         {HUSK_BENCH_COMMAND, "run", "--invoke", "touch", small, "4", "1"},
+         {HUSK_BENCH_COMMAND, "run", "-O2", "--invoke", "touch", small, "4", "1"},
          {0}},
         {"open a saved snapshot of 16 MiB, first call, whole process",
          12,
@@ -112,7 +112,7 @@ int limits_open(const struct bench *bench) {
          {0}},
         {"CPython 3.12, cached, -c pass, whole process",
          60,
-         {HUSK_BENCH_COMMAND, "run", "--compile-cpu-limit", "60m", python, "-c", "pass"},
+         {HUSK_BENCH_COMMAND, "run", "-O2", "--compile-cpu-limit", "60m", python, "-c", "pass"},
          {0}},
     };
     const size_t all = sizeof processes / sizeof processes[0];

@@ -65,16 +65,26 @@ LLVMValueRef lower_access_pointer(struct lower_func *lf) {
     return lower_memory_pointer(lf, memory_idx, index, offset);
 }
 
+/* LLVM makes one instruction of a load and a choice (AVX-512's masks, scalars as well), also of a
+ * volatile load, and it does not fault where the mask drops the lane. So strict mode keeps what may
+ * get into a vector register apart from its load. */
+LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer) {
+    LLVMValueRef load = lower_state_load(lf, type, pointer);
+    LLVMSetAlignment(load, 1);
+    bool may_be_masked = lf->row->result != WASM_I32 && lf->row->result != WASM_I64;
+    bool is_apart = may_be_masked && lf->lm->is_strict && lf->lm->tier != LOWER_TIER_FAST;
+    return is_apart ? lower_fence(lf, load) : load;
+}
+
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
 static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMTypeRef type = lower_type(lm, lf->row->result);
     LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
-    LLVMValueRef load = lower_state_load(lf, narrow, lower_access_pointer(lf));
-    LLVMSetAlignment(load, 1);
+    LLVMValueRef value = lower_memory_load(lf, narrow, lower_access_pointer(lf));
     lower_push(lf, lf->row->arg == 0
-                       ? load
-                       : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, load, type, ""));
+                       ? value
+                       : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, value, type, ""));
 }
 
 static void emit_store(struct lower_func *lf) {

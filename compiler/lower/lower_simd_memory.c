@@ -6,9 +6,7 @@
 #include "lower_simd.h"
 
 static LLVMValueRef load_int(struct lower_func *lf, LLVMTypeRef type) {
-    LLVMValueRef load = lower_state_load(lf, type, lower_access_pointer(lf));
-    LLVMSetAlignment(load, 1);
-    return load;
+    return lower_memory_load(lf, type, lower_access_pointer(lf));
 }
 
 static void emit_load(struct lower_func *lf) {
