@@ -37,12 +37,14 @@
 #define IC "instcombine<no-verify-fixpoint>"
 
 static const char *const pipeline_ssa = "function(sroa)";
+/* What makes selects of branches and finds constants: lower_keep_clamps() looks for both. */
+static const char *const pipeline_first = "function<eager-inv>(early-cse<memssa>,simplifycfg)";
 /* Of modules with 64-bit memories, from level 2 on. A loop that stores nothing compares its indices
  * with the memory's window once, before its first round (indvars makes exits invariant). That must
  * come before instcombine, which writes compares of neighbouring indices in ways that indvars does
  * not know. Then the loop can be vectorised. */
 static const char *const pipeline_windows =
-    "function<eager-inv>(early-cse<memssa>,simplifycfg,loop-mssa(loop-rotate,licm),loop(indvars))";
+    "function<eager-inv>(loop-mssa(loop-rotate,licm),loop(indvars))";
 /* After lower_reroll(): guards that are always true, and the loops that go with them. */
 static const char *const pipeline_rerolled = "function(" IC ",simplifycfg)";
 static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
@@ -51,17 +53,13 @@ static const char *const pipeline_inline = "always-inline,elim-avail-extern,func
  * undo it (instcombine) before the last one that assumes and checks (loop-vectorize,
  * loop-load-elim). The third part is what comes after unrolling. */
 static const char *const pipelines[4][3] = {
-    [1] = {"function<eager-inv>("
-           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC
-           ")"},
-    [2] = {"function<eager-inv>("
-           "early-cse<memssa>,simplifycfg," IC
+    [1] = {"function<eager-inv>(" IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")"},
+    [2] = {"function<eager-inv>(" IC
            ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
            "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg)",
            "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)",
            "function<eager-inv>(early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
-    [3] = {"function<eager-inv>("
-           "early-cse<memssa>,simplifycfg," IC
+    [3] = {"function<eager-inv>(" IC
            ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
            "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
            "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
@@ -175,7 +173,9 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     lower_use_facts(lm);
     lower_locate_folds(lm);
     const char *const *pipeline = pipelines[options->opt_level];
-    if (options->opt_level >= 2 && has_64_bit_memory(lm->program))
+    status = passes_run(lm, pipeline_first, machine, options);
+    lower_keep_clamps(lm);
+    if (status == 0 && options->opt_level >= 2 && has_64_bit_memory(lm->program))
         status = passes_run(lm, pipeline_windows, machine, options);
     if (status == 0)
         status = passes_run(lm, pipeline[0], machine, options);

@@ -166,7 +166,10 @@ void lower_inline_done(struct lower_module *lm);
 void lower_keep_loads(struct lower_module *lm);
 void lower_quiet_nans(struct lower_module *lm);
 
-/* lower_facts.c: then, too, and after unrolling: addresses that cannot wrap are added up in 64
+/* lower_clamps.c: when selects and constants are there, before instcombine. */
+void lower_keep_clamps(struct lower_module *lm);
+
+/* lower_facts.c: in SSA form, too, and after unrolling: addresses that cannot wrap are added up in 64
  * bits. */
 void lower_use_facts(struct lower_module *lm);
 
@@ -364,8 +367,6 @@ LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValue
 LLVMValueRef lower_state_store(struct lower_func *lf, LLVMValueRef value, LLVMValueRef pointer);
 /* The same for a memset, memcpy or memmove. */
 void lower_state_bulk(struct lower_func *lf, LLVMValueRef call);
-/* lower_nan.c: the same value, hidden from LLVM so that it is not a constant. */
-LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic,
                                   LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count);
 

@@ -4,6 +4,7 @@
  * are added later, in SSA form (lower_nan.c).
  */
 #include "lower.h"
+#include "lower_fence.h"
 #include "lower_identity.h"
 
 static void emit_const(struct lower_func *lf) {
@@ -19,9 +20,9 @@ static void emit_const(struct lower_func *lf) {
 static LLVMValueRef build_arithmetic(struct lower_func *lf, LLVMOpcode opcode, LLVMValueRef left,
                                      LLVMValueRef right) {
     if (lower_may_be_nan(lf->lm, left))
-        left = lower_fence(lf, left);
+        left = lower_fence(lf->lm, left);
     if (lower_may_be_nan(lf->lm, right))
-        right = lower_fence(lf, right);
+        right = lower_fence(lf->lm, right);
     return LLVMBuildBinOp(lf->builder, opcode, left, right, "");
 }
 

@@ -11,6 +11,7 @@
  */
 #include "layout.h"
 #include "lower.h"
+#include "lower_fence.h"
 #include "lower_trap.h"
 #include "mailbox.h"
 
@@ -73,7 +74,7 @@ LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type, LLVMValu
     LLVMSetAlignment(load, 1);
     bool may_be_masked = lf->row->result != WASM_I32 && lf->row->result != WASM_I64;
     bool is_apart = may_be_masked && lf->lm->is_strict && lf->lm->tier != LOWER_TIER_FAST;
-    return is_apart ? lower_fence(lf, load) : load;
+    return is_apart ? lower_fence(lf->lm, load) : load;
 }
 
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */

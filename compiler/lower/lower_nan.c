@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "lower_fence.h"
 #include "lower_identity.h"
 
 #define WALK_MAX 32
@@ -36,8 +37,6 @@ static bool walk_enter(struct walk *walk, LLVMValueRef value) {
     return !walk->is_full;
 }
 
-#define HIDDEN_MAX 16
-
 /* Operands that come from memory, where LLVM may know what is: bits of the masks are 1 <<
  * identity. */
 struct quiet {
@@ -46,69 +45,18 @@ struct quiet {
     unsigned floats_read, integers_read; /* integers: to be converted */
     bool is_demoted_read;                /* a double from memory is made a float */
     bool is_at_writes;
-    LLVMValueRef constants[HIDDEN_MAX], hidden[HIDDEN_MAX];
-    uint32_t hidden_count;
+    struct lower_hidden hidden;
 };
 
 /* ---- fences ---- */
-
-static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name,
-                          size_t bytes) {
-    unsigned kind = LLVMGetEnumAttributeKindForName(name, bytes);
-    LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
-}
-
-static LLVMValueRef fence_whole(struct lower_module *lm, LLVMValueRef value) {
-    LLVMTypeRef type = LLVMTypeOf(value);
-    LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
-    bool in_vector_register = lower_is_float(value) || lower_is_vector(value);
-    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, in_vector_register ? "=x,0" : "=r,0",
-                                            4, false, false, LLVMInlineAsmDialectATT, false);
-    LLVMValueRef call = LLVMBuildCall2(lm->builder, functype, nothing, &value, 1, "");
-    set_attribute(lm, call, "memory", 6); /* 0: none */
-    set_attribute(lm, call, "nounwind", 8);
-    set_attribute(lm, call, "willreturn", 10);
-    return call;
-}
-
-/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not
- * llvm.arithmetic.fence, through which LLVM sees that a value is zero. Half a vector, which
- * conversions have, is no operand for assembler: it is a double there. */
-static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
-    LLVMTypeRef type = LLVMTypeOf(value);
-    bool is_half = lower_is_vector(value) &&
-                   LLVMGetVectorSize(type) * lower_lane_bits(lower_lane_of(value)) == 64;
-    if (!is_half)
-        return fence_whole(lm, value);
-    LLVMValueRef half = LLVMBuildBitCast(lm->builder, value, lm->f64, "");
-    return LLVMBuildBitCast(lm->builder, fence_whole(lm, half), type, "");
-}
-
-LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value) {
-    return fence(lf->lm, value);
-}
-
-/* A constant, hidden at the function's start, where every loop has it for nothing; once, or a
- * function with many would keep a register or stack slot for each. */
-static LLVMValueRef hidden_constant(struct quiet *quiet, LLVMValueRef constant) {
-    for (uint32_t i = 0; i < quiet->hidden_count && i < HIDDEN_MAX; i++)
-        if (quiet->constants[i] == constant)
-            return quiet->hidden[i];
-    LLVMPositionBuilderBefore(quiet->lm->builder,
-                              LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
-    uint32_t idx = quiet->hidden_count++ % HIDDEN_MAX;
-    quiet->constants[idx] = constant;
-    quiet->hidden[idx] = fence(quiet->lm, constant);
-    return quiet->hidden[idx];
-}
 
 /* The fast tier keeps no value in a register from one block to the next: there, it is hidden where
  * it is used. */
 static LLVMValueRef hidden_at(struct quiet *quiet, LLVMValueRef place, LLVMValueRef value) {
     if (LLVMIsConstant(value) && quiet->lm->tier != LOWER_TIER_FAST)
-        return hidden_constant(quiet, value);
+        return lower_hidden_constant(quiet->lm, quiet->fn, &quiet->hidden, value);
     LLVMPositionBuilderBefore(quiet->lm->builder, place);
-    return fence(quiet->lm, value);
+    return lower_fence(quiet->lm, value);
 }
 
 static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
@@ -337,7 +285,7 @@ static void hide_integer(struct quiet *quiet, LLVMValueRef user) {
     LLVMValueRef value = LLVMGetOperand(user, 0);
     LLVMPositionBuilderBefore(builder,
                               LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
-    LLVMValueRef zero = fence(quiet->lm, LLVMConstNull(LLVMTypeOf(value)));
+    LLVMValueRef zero = lower_fence(quiet->lm, LLVMConstNull(LLVMTypeOf(value)));
     LLVMPositionBuilderBefore(builder, user);
     LLVMSetOperand(user, 0, LLVMBuildAdd(builder, value, zero, ""));
 }

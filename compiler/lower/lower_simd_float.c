@@ -4,6 +4,7 @@
  * (lower_nan.c). Conversions to integers are the CPU's, with its result for what does not fit put
  * right: LLVM's saturating ones take three times as many instructions.
  */
+#include "lower_fence.h"
 #include "lower_simd.h"
 
 /* In all rows, arg: lanes. */
@@ -19,7 +20,7 @@ static enum lower_lanes int_lanes(enum lower_lanes lanes) {
 static LLVMValueRef build_arithmetic(struct lower_func *lf, LLVMOpcode opcode, LLVMValueRef left,
                                      LLVMValueRef right) {
     if (LLVMIsConstant(left) && LLVMIsConstant(right))
-        left = lower_fence(lf, left);
+        left = lower_fence(lf->lm, left);
     return LLVMBuildBinOp(lf->builder, opcode, left, right, "");
 }
 

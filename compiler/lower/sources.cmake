@@ -14,6 +14,8 @@ set(sources
     lower_dominators.c
     lower_exceptions.c
     lower_facts.c
+    lower_clamps.c
+    lower_fence.c
     lower_float.c
     lower_folds.c
     lower_func.c
