@@ -2,7 +2,6 @@
  * compiler/client/background_list.c: the jobs of a cache folder (background.h), by their files:
  * lists them, ends them, and forgets those that failed.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,22 +15,13 @@
 
 #include "auto.h"
 #include "background.h"
+#include "cache_files.h"
 #include "clock.h"
 #include "error.h"
 
 #define KEY_BYTES (2 * SHA256_BYTES)
+#define NAME_BYTES (KEY_BYTES + sizeof ".job")
 #define STOP_WAIT_NS (30 * CLOCK_NS_PER_SECOND)
-
-static bool is_key(const char *text) {
-    size_t bytes = 0;
-    while (isxdigit((unsigned char)text[bytes]) != 0)
-        bytes++;
-    return bytes == KEY_BYTES;
-}
-
-static bool is_note_name(const char *name) {
-    return is_key(name) && strcmp(name + KEY_BYTES, ".job") == 0;
-}
 
 static char *note_path(const char *cache_dir, const char *key) {
     char *path = NULL;
@@ -41,7 +31,10 @@ static char *note_path(const char *cache_dir, const char *key) {
 static int check_arguments(const char *cache_dir, const char *key, struct husk_error *err) {
     if (cache_dir == NULL || cache_dir[0] == '\0')
         return error_set(err, HUSK_E_INVAL, "no cache folder is given");
-    if (key == NULL || !is_key(key) || key[KEY_BYTES] != '\0')
+    char name[NAME_BYTES] = "";
+    if (key != NULL)
+        snprintf(name, sizeof name, "%s.job", key);
+    if (key == NULL || strlen(key) != KEY_BYTES || cache_kind_of(name) != CACHE_JOB)
         return error_set(err, HUSK_E_INVAL, "the key of a job has %d digits", KEY_BYTES);
     return 0;
 }
@@ -103,7 +96,8 @@ int husk_background_list(const char *cache_dir,
     for (int i = 0; i < count; i++) {
         auto_free struct dirent *name = names[i];
         auto_free char *path = NULL;
-        if (!is_note_name(name->d_name) || asprintf(&path, "%s/%s", cache_dir, name->d_name) < 0)
+        if (cache_kind_of(name->d_name) != CACHE_JOB ||
+            asprintf(&path, "%s/%s", cache_dir, name->d_name) < 0)
             continue;
         auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd >= 0)
