@@ -222,6 +222,16 @@ HUSK_API int husk_image_save_to(const husk_image *image, husk_write_fn write, vo
                                 struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 
+/* Attach a note of the embedder's to a snapshot: up to 1 MiB, copied, in place of an earlier one;
+ * no bytes: none. It is saved with the snapshot. The library does not read it, and no snapshot of
+ * a sandbox that came from this one has it. Set it before anybody else uses the snapshot.
+ * HUSK_E_INVAL: also an image that is no snapshot, or was opened. HUSK_E_LIMIT, HUSK_E_NOMEM. */
+HUSK_API int husk_image_set_note(husk_image *image, const void *bytes, size_t count,
+                                 struct husk_error *err);
+/* The note of an image, which lives as long as it; NULL, and 0 bytes: it has none. A file may come
+ * from anyone: check what is in it. */
+HUSK_API const void *husk_image_note(const husk_image *image, size_t *ret_count);
+
 #ifdef __cplusplus
 }
 #endif

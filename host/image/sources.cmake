@@ -9,6 +9,7 @@ set(sources
     image_hash.c
     image_layers.c
     image_names.c
+    image_note.c
     image_open.c
     image_read.c
     image_records.c

@@ -68,6 +68,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
     if (call.status != 0)
         return call.status;
+    if (call.is_pending)
+        return husk_caller_pending(caller);
     if (call.has_exited)
         return husk_caller_exit(caller, (int32_t)call.exit_code);
     if (func->has_result)
