@@ -365,7 +365,10 @@ HUSK_API int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception
  *     resumed;
  *   husk_sandbox_restore(), _load(), _unload() and _free() abandon the call: they do what they
  *     always do, and the call never ends. If one fails and leaves the sandbox as it was, the call
- *     stays pending. husk_sandbox_snapshot() and _clone() fail with HUSK_E_STATE;
+ *     stays pending;
+ *   husk_sandbox_snapshot() and _clone() have the call, too, if it is one of husk_call(). Whatever
+ *     sandbox gets that state has the call as a pending one. There husk_call_resume() goes on with
+ *     an answer, or calls the host function again (husk_answer.is_again);
  *   its wall time goes on; its CPU time stands still, whichever thread resumes it. If a CPU limit
  *     alone bounds waiting, the pending time counts as waiting. If a limit passes,
  *     husk_limits.passed is called. The call then ends with HUSK_DEADLINE when it is resumed, as if
@@ -397,9 +400,15 @@ struct husk_answer {
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * is used */
     int status;
-    uint8_t reserved[4];
+    /* In place of an answer: the host function is called again, with the arguments as it got them.
+     * It has done nothing yet in these surroundings, or knows what it has done. */
+    bool is_again;
+    uint8_t reserved[3];
     /* In place of values: the function throws this exception. NULL: it does not. */
     const struct husk_throw *exception;
+    /* Of a call that a snapshot brought: its limits, which begin now. NULL: none. A call that was
+     * begun in this sandbox keeps its own, and `limits` must be NULL. */
+    const struct husk_limits *limits;
 };
 #define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
 
