@@ -222,6 +222,25 @@ HUSK_API int husk_image_save_to(const husk_image *image, husk_write_fn write, vo
                                 struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 
+/* The call that stands at a host function in a snapshot. Names and types live as long as the
+ * image. */
+struct husk_standing {
+    size_t size;
+    husk_func func;            /* that was called */
+    struct husk_functype type; /* its type: husk_answer.results has room for the results */
+    /* The host function, by the names of its import. Names may contain more NULs. */
+    const char *module;
+    size_t module_bytes;
+    const char *name;
+    size_t name_bytes;
+    struct husk_functype host_type;
+    uint64_t stack_bytes; /* used of its stack, in whole pages */
+};
+#define HUSK_STANDING_INIT HUSK_INIT_OF(husk_standing)
+/* HUSK_E_NOT_FOUND: no call stands in the image. HUSK_E_INVAL. Threads: any. */
+HUSK_API int husk_image_standing(const husk_image *image, struct husk_standing *ret_standing,
+                                 struct husk_error *err);
+
 #ifdef __cplusplus
 }
 #endif
