@@ -312,6 +312,11 @@ struct husk_backtrace {
 HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
                                     struct husk_error *err);
 
+/* The same of the call that stands in a snapshot (husk_image_standing()). Without one there are no
+ * frames. No engine is needed. HUSK_E_INVAL. Threads: any. */
+HUSK_API int husk_image_backtrace(const husk_image *image, struct husk_backtrace *ret_backtrace,
+                                  struct husk_error *err);
+
 /* ---- Exceptions ---- */
 
 /* An exception that ended a call. The library fills it. Strings and types live as long as the
@@ -380,6 +385,13 @@ HUSK_API int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception
  * call ends with HUSK_TRAP_HOST_FUNCTION. husk_call_bytes() can be pending in each of its calls;
  * the library then copies the part of its input that it still needs. husk_call_many() ends at the
  * call that is pending, which goes on alone.
+ *
+ * A call that a snapshot brought (husk_sandbox_snapshot()) is pending in every sandbox that gets
+ * the snapshot, with these differences. It has no limits until it is resumed, and then those of
+ * husk_answer.limits. husk_sandbox_set_wasi() may give it other streams before that. If the module
+ * exports husk_restored(), that function is called first, inside the pending call, also by a
+ * husk_call(). If it does not return, husk_call_resume() gives its outcome, and the call stands as
+ * before; if it is cut off, the call ends with it.
  */
 
 /* The answer of a pending host function. */

@@ -231,6 +231,24 @@ HUSK_API int husk_image_set_note(husk_image *image, const void *bytes, size_t co
 /* The note of an image, which lives as long as it; NULL, and 0 bytes: it has none. A file may come
  * from anyone: check what is in it. */
 HUSK_API const void *husk_image_note(const husk_image *image, size_t *ret_count);
+/* The call that stands at a host function in a snapshot. Names and types live as long as the
+ * image. */
+struct husk_standing {
+    size_t size;
+    husk_func func;            /* that was called */
+    struct husk_functype type; /* its type: husk_answer.results has room for the results */
+    /* The host function, by the names of its import. Names may contain more NULs. */
+    const char *module;
+    size_t module_bytes;
+    const char *name;
+    size_t name_bytes;
+    struct husk_functype host_type;
+    uint64_t stack_bytes; /* used of its stack, in whole pages */
+};
+#define HUSK_STANDING_INIT HUSK_INIT_OF(husk_standing)
+/* HUSK_E_NOT_FOUND: no call stands in the image. HUSK_E_INVAL. Threads: any. */
+HUSK_API int husk_image_standing(const husk_image *image, struct husk_standing *ret_standing,
+                                 struct husk_error *err);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
  */
 #include "error.h"
 #include "image_internal.h"
+#include "options.h"
 
 #define PAGE_MASK_BYTES ((uint64_t)HUSK_PAGE_SIZE - 1)
 
@@ -70,4 +71,36 @@ int image_check_standing(const struct husk_image *image, struct husk_error *err)
     if (status == 0 && image->standing != NULL && !has_stack)
         status = bad(err, "its stack is missing");
     return status;
+}
+
+static uint32_t import_of(const struct image_code *code, uint32_t func_idx) {
+    uint32_t i = 0;
+    while (code->imports[i].kind != HUSK_ABI_FUNC || code->imports[i].idx != func_idx)
+        i++;
+    return i;
+}
+
+int husk_image_standing(const husk_image *image, struct husk_standing *ret_standing,
+                        struct husk_error *err) {
+    if (image == NULL || ret_standing == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_standing: a NULL argument");
+    int status = output_check("husk_standing", ret_standing, err);
+    if (status != 0)
+        return status;
+    if (image->standing == NULL)
+        return error_set(err, HUSK_E_NOT_FOUND, "no call stands in the image");
+    const struct image_code *code = image->code;
+    const uint32_t func_idx = image->standing->func_idx;
+    const uint32_t import = import_of(code, image->standing->host_func_idx);
+    const struct husk_standing standing = {
+        .func = image_func_make(code, func_idx),
+        .type = image_functype(code, code->funcs[func_idx].type_idx),
+        .module = code->import_modules[import].text,
+        .module_bytes = code->import_modules[import].bytes,
+        .name = code->import_names[import].text,
+        .name_bytes = code->import_names[import].bytes,
+        .host_type = image_standing_type(image),
+        .stack_bytes = HUSK_STACK_TOP_GVA - image_stack_gva(image)};
+    output_fill(ret_standing, &standing, sizeof standing);
+    return 0;
 }

@@ -74,6 +74,19 @@ static husk_sandbox *sandbox_of(struct pending_lab *lab, husk_image *image) {
     return sandbox;
 }
 
+static void check_place(const husk_image *image) {
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    struct husk_error err;
+    CHECK_OK(husk_image_standing(image, &standing, &err), err);
+    CHECK_STR(standing.module, "env");
+    CHECK_STR(standing.name, "ask");
+    CHECK_EQ_U64(standing.type.results_count, 1);
+    CHECK_OK(husk_image_backtrace(image, &backtrace, &err), err);
+    CHECK(backtrace.frames_count >= 1);
+    CHECK_STR(backtrace.frames[backtrace.frames_count - 1].func_name, "keep");
+}
+
 /* Every way to get the state: twice(x) is ask(x) + ask(x + 1). */
 TEST(a_pending_call_is_in_a_snapshot) {
     SKIP_WITHOUT_COMPILER();
@@ -85,6 +98,8 @@ TEST(a_pending_call_is_in_a_snapshot) {
     pending_check(&lab, 5);
     husk_image *snapshot = snapshot_of(&lab, lab.wat.sandbox);
     husk_image *file = saved(&lab, snapshot);
+    check_place(snapshot);
+    check_place(file);
     CHECK_OK(husk_sandbox_clone(lab.wat.sandbox, &clone, &lab.wat.err), lab.wat.err);
     asks_again(&lab, clone, 5);
     goes_on(&lab, lab.wat.sandbox, 1, 5);
