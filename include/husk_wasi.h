@@ -120,7 +120,7 @@ struct husk_wasi_request {
  * that the guest set, and without the rights that it gave up. A stream that the guest closed stays
  * closed until a restore opens it.
  *
- * Possible between calls only: HUSK_E_STATE in a call, while one is pending, and if nothing is
+ * Possible between calls, and while a call is pending: HUSK_E_STATE in a call, and if nothing is
  * loaded. It is possible in a poisoned sandbox. HUSK_E_NOT_FOUND: the module imports nothing of
  * WASI, so no request makes a difference to it. HUSK_E_INVAL, HUSK_E_LIMIT (as in
  * husk_imports_wasi()), HUSK_E_NOMEM. Threads: as for all functions of a sandbox. */
