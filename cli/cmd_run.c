@@ -263,13 +263,13 @@ static int compile_input_module(struct run *run, struct husk_error *err, int *re
     return status;
 }
 
-/* There is one run, and no restore. A program that starts uses much of its code and data; of a
- * snapshot, a call may need little. */
+/* There is one run, and no restore. A program that starts, or goes on, uses much of its code and
+ * data; of another snapshot, a call may need little. */
 static void choose_large_pages(struct run *run) {
     struct husk_host_info info = HUSK_HOST_INFO_INIT;
     const bool are_faults_slow = husk_engine_host_info(run->engine, &info) == 0 &&
                                  info.hypervisor == HUSK_HYPERVISOR_KVM_PVM;
-    run->sandbox_options.large_pages = are_faults_slow && !husk_image_is_snapshot(run->image)
+    run->sandbox_options.large_pages = are_faults_slow && (run->is_standing || !husk_image_is_snapshot(run->image))
                                            ? HUSK_LARGE_PAGES_CONTENTS
                                            : HUSK_LARGE_PAGES_ALWAYS;
 }

@@ -3,7 +3,8 @@
  * It does so in two forms, with the same calls of WASI: as a command (_start), which husk snapshot
  * --until stdin stops at its first read; and as two functions to call, prepare and answer.
  *
- *   clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry answer.c -o answer.wasm
+ *   clang --target=wasm32 -O2 -c answer.c
+ *   clang --target=wasm32 -nostdlib -Wl,--no-entry answer.o -o answer.wasm
  */
 #include <stdint.h>
 
