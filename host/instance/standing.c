@@ -11,10 +11,11 @@
 /* True: the call is of the module's initialisation. */
 static bool is_init(const husk_sandbox *sandbox, const struct call_frame *frame) {
     const struct image_code *code = sandbox->image->code;
-    bool is_any = sandbox->start == SANDBOX_NOT_STARTED || frame->code_gva == code->module.init_gva;
+    bool is_any = frame->code_gva == code->module.init_gva;
     for (uint32_t i = 0; i < code->instances_count; i++)
         is_any = is_any || frame->code_gva == code->instances[i].init_gva;
-    return is_any;
+    /* a routine for several calls has no code of its own */
+    return sandbox->start == SANDBOX_NOT_STARTED || (is_any && frame->code_gva != 0);
 }
 
 /* The function that the embedder called. Several may share their code, and then are the same. */
