@@ -269,9 +269,10 @@ static void choose_large_pages(struct run *run) {
     struct husk_host_info info = HUSK_HOST_INFO_INIT;
     const bool are_faults_slow = husk_engine_host_info(run->engine, &info) == 0 &&
                                  info.hypervisor == HUSK_HYPERVISOR_KVM_PVM;
-    run->sandbox_options.large_pages = are_faults_slow && (run->is_standing || !husk_image_is_snapshot(run->image))
-                                           ? HUSK_LARGE_PAGES_CONTENTS
-                                           : HUSK_LARGE_PAGES_ALWAYS;
+    run->sandbox_options.large_pages =
+        are_faults_slow && (run->is_standing || !husk_image_is_snapshot(run->image))
+            ? HUSK_LARGE_PAGES_CONTENTS
+            : HUSK_LARGE_PAGES_ALWAYS;
 }
 
 /* Frames of unoptimised code are larger: a program that recurses deeply must not end differently
