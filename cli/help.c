@@ -87,7 +87,7 @@ const char help_run[] =
     "      --seek              standard streams that are files have a position: fseek, ftell, "
     "their size\n"
     "      --stats             say on standard error what the steps took, and what was counted\n"
-    "      --new-surroundings  of a snapshot in the middle of a call (husk snapshot --until): give "
+    "      --new-surroundings  of a snapshot in the middle of a call (husk-snapshot(1)): give "
     "it "
     "other arguments,\n"
     "                          variables or directories than it was begun with. Default: refuse\n"
