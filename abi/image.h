@@ -8,8 +8,9 @@
  * initialised bytes, p_memsz = initial size); in snapshots, the private layer of the files between
  * memory 0 and the others. Offsets and addresses are multiples of
  * HUSK_PAGE_SIZE. So are p_filesz and p_memsz of writable segments. p_filesz may be 0. An
- * image has no mailbox and no stack: they start as zeros. e_entry is the dispatcher
- * (guest/entry.S). One PT_NOTE has the name "husk" and the type HUSK_NOTE_TYPE. Its descriptor
+ * image has no mailbox and no stack: they start as zeros. Only a snapshot with a standing call has
+ * a part of the stack, before memory 0. e_entry is the dispatcher (guest/entry.S). One PT_NOTE has
+ * the name "husk" and the type HUSK_NOTE_TYPE. Its descriptor
  * holds, in this order:
  *
  *   struct husk_image_header
@@ -81,6 +82,22 @@ struct husk_image_record {
     uint64_t count;  /* rows */
 };
 
+/* Snapshots: a call that stands at a host function, which has not done anything yet. Its stack is a
+ * segment: whole pages from that of stack_gva up to HUSK_STACK_TOP_GVA. It goes on at the module's
+ * resume_gva with stack_gva in RSP and `kept` in RBX, RBP, R12 to R15, when the host has put the
+ * results into the mailbox. The types are those of the two functions. */
+struct husk_image_standing {
+    uint64_t stack_gva; /* 8 less than a multiple of 16: the return address lies there */
+    uint64_t kept[6];
+    uint32_t func_idx;      /* the function that the embedder called */
+    uint32_t host_func_idx; /* the imported function at which it stands */
+};
+
+/* A value, as in a slot of the mailbox (abi/mailbox.h). */
+struct husk_image_slot {
+    uint8_t bytes[16];
+};
+
 /* The state that a family of host functions (WASI) keeps for the instance. The name follows, then
  * the bytes of the state. Each is padded with zeros to a multiple of 8. The next such structure
  * comes after them. */
@@ -98,9 +115,10 @@ struct husk_image_str {
  * has no parameters and no results, and may trap. */
 #define HUSK_IMAGE_NEEDS_INIT 1u
 
-/* The image is a snapshot: an instance as it was between two calls. Initialisation is done.
- * "memory_sizes" and "table_sizes" give the sizes, and the segments hold the memory. Mailbox and
- * stack are zero. */
+/* The image is a snapshot: an instance as it was between two calls, or while a call stood at a host
+ * function (struct husk_image_standing). Initialisation is done. "memory_sizes" and "table_sizes"
+ * give the sizes, and the segments hold the memory. The mailbox is zero, and so is the stack
+ * without a standing call. */
 #define HUSK_IMAGE_SNAPSHOT 2u
 
 /* The code makes every memory access, in order, so a trap leaves the state that the standard

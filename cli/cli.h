@@ -52,6 +52,10 @@ int report_bad_option(const struct report *report, char **argv);
 /* Report how the sandbox's last call ended, if it did not return. Returns the exit code. */
 int report_outcome(const struct report *report, husk_sandbox *sandbox,
                    const struct husk_outcome *outcome);
+/* Print the frames of a backtrace, a line each; in JSON on standard output, as two members of an
+ * object. */
+void backtrace_text(FILE *out, const struct husk_backtrace *backtrace);
+void frames_json(const struct husk_backtrace *backtrace);
 /* Print a JSON string of `count` bytes, quoted and escaped. Bytes that are not UTF-8 become
  * U+FFFD. */
 void json_string(FILE *out, const char *text, size_t count);
@@ -209,6 +213,11 @@ int cache_stop(const struct report *report, const char *dir, const char *key);
 int cache_forget(const struct report *report, const char *dir, const char *key);
 /* Seconds since 1970 as 2026-11-30 01:23; "" if that is no time. Returns `out`. */
 const char *local_time_text(int64_t seconds, char out[32]);
+
+/* ---- inspect_standing.c ---- */
+/* Print where the call stands that a snapshot holds, and what its program was given. Nothing, if
+ * there is none. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM. */
+int inspect_standing(bool is_json, const husk_image *image, struct husk_error *err);
 
 /* ---- link.c ---- */
 #define LINK_MAIN_NAME "main" /* of the command's own file among the linked ones */

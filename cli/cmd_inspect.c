@@ -227,9 +227,10 @@ static int inspect_image(struct inspect *inspect, const struct input *input,
     if (status != 0)
         return status;
     inspect_image_rows(inspect, image, input->count);
+    status = inspect_standing(inspect->report.is_json, image, err);
     inspect_image_items(inspect, image);
     husk_image_unref(image);
-    return 0;
+    return status;
 }
 
 /* ---- Files of private directories ---- */

@@ -24,33 +24,22 @@ static int make_imports(struct run *run, struct husk_error *err) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     struct husk_wasi_request request = HUSK_WASI_REQUEST_INIT;
     struct husk_wasi_clock clock = HUSK_WASI_CLOCK_INIT;
-    const char *slash = strrchr(run->path, '/');
-    const char **args = calloc(run->words_count + 1, sizeof *args);
-    if (args == NULL)
-        return cli_error(err, HUSK_E_NOMEM, "out of memory");
-    /* Not the path: where the file is on this machine is not the guest's business. */
-    args[0] = run->argv0 != NULL ? run->argv0 : slash != NULL ? slash + 1 : run->path;
-    for (size_t i = 0; i < run->words_count; i++)
-        args[i + 1] = run->words[i];
-    wasi.args = args;
-    wasi.args_count = run->invoke != NULL ? 1 : run->words_count + 1;
-    wasi.env = run->env;
-    wasi.env_count = run->env_count;
+    struct husk_wasi_stream streams[3];
+    wasi.args = run->given.args;
+    wasi.args_count = run->given.args_count;
+    wasi.env = run->given.env;
+    wasi.env_count = run->given.env_count;
     dirs_give(run, &wasi);
     wasi.listeners = run->listeners.rows;
     wasi.listeners_count = run->listeners.count;
-    wasi.stdin_fd = standard_stream(STDIN_FILENO);
-    wasi.stdout_fd = standard_stream(STDOUT_FILENO);
-    wasi.stderr_fd = standard_stream(STDERR_FILENO);
-    wasi.stdin_rights = HUSK_WASI_READ | run->stream_rights;
-    wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE | run->stream_rights;
+    streams_give(run, streams, &request);
+    wasi.request = &request;
     if (run->random_seed != 0) {
         clock.kind = HUSK_WASI_CLOCK_FIXED;
         clock.realtime_ns = REPRODUCIBLE_BEGIN_NS;
         clock.step_ns = REPRODUCIBLE_STEP_NS;
         request.clock = &clock;
         request.random_seed = &run->random_seed;
-        wasi.request = &request;
     }
     int status = husk_imports_new(run->engine, &run->imports, err);
     if (status == 0)
@@ -59,7 +48,6 @@ static int make_imports(struct run *run, struct husk_error *err) {
         status = husk_imports_wasi(run->imports, &wasi, err);
     if (status == 0)
         status = husk_imports_unknown(run->imports, run->unknown_imports, err);
-    free(args);
     return status;
 }
 
@@ -168,6 +156,7 @@ static int parse_args(struct run *run, const struct husk_functype *type) {
     return CLI_OK;
 }
 
+/* --invoke with a program that goes on was refused, so its own function is that of --invoke. */
 static const struct husk_extern *find_func(const struct run *run) {
     return run->invoke != NULL ? externs_func(&run->externs, run->func_name, run->func_name_bytes)
                                : externs_func(&run->externs, "_start", 6);
@@ -178,7 +167,7 @@ static int check_exports(struct run *run) {
     struct husk_error err;
     char list[320];
     const struct husk_extern *func = find_func(run);
-    if (run->is_snapshot && run->invoke == NULL)
+    if (run->is_standing || (run->is_snapshot && run->invoke == NULL && run->until == NULL))
         return CLI_OK;
     if (func != NULL)
         return run->invoke != NULL ? parse_args(run, &func->func) : CLI_OK;
@@ -200,6 +189,8 @@ static int check_externs(struct run *run, const struct input *input, struct husk
     int status = externs_load(&run->externs, input, run->image, err);
     if (status == 0)
         status = define_unasked(run, err);
+    if (status == 0)
+        status = until_define(run, err);
     if (status != 0)
         return status;
     *ret_code = check_imports(run);
@@ -224,6 +215,21 @@ static int compile_module(struct run *run, const struct input *input, struct hus
     return status;
 }
 
+/* An image with a call in the middle: that goes on, and nothing else is possible. */
+static int check_standing(struct run *run, struct husk_error *err) {
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    run->is_standing = husk_image_standing(run->image, &standing, NULL) == 0;
+    if (run->is_standing && run->invoke != NULL)
+        return cli_error(err, HUSK_E_INVAL,
+                         "stands in the middle of a call (husk inspect shows where), which goes "
+                         "on; --invoke is not possible");
+    if (run->is_standing && run->is_snapshot && run->until == NULL)
+        return cli_error(err, HUSK_E_INVAL,
+                         "stands in the middle of a call (husk inspect shows where), as it is in "
+                         "the file; --until lets it go on first");
+    return 0;
+}
+
 /* What needs no engine, while that is being made. */
 static int open_image(struct run *run, struct husk_error *err) {
     const uint64_t begin_ns = now_ns();
@@ -236,6 +242,8 @@ static int open_image(struct run *run, struct husk_error *err) {
         run->was_compiled = run->compiled.was_cached = true;
     else
         status = input_read_module(&run->input, err);
+    if (status == 0 && run->image != NULL)
+        status = check_standing(run, err);
     run->opening_ns = now_ns() - begin_ns;
     return status;
 }
@@ -255,15 +263,16 @@ static int compile_input_module(struct run *run, struct husk_error *err, int *re
     return status;
 }
 
-/* There is one run, and no restore. A program that starts uses much of its code and data; of a
- * snapshot, a call may need little. */
+/* There is one run, and no restore. A program that starts, or goes on, uses much of its code and
+ * data; of another snapshot, a call may need little. */
 static void choose_large_pages(struct run *run) {
     struct husk_host_info info = HUSK_HOST_INFO_INIT;
     const bool are_faults_slow = husk_engine_host_info(run->engine, &info) == 0 &&
                                  info.hypervisor == HUSK_HYPERVISOR_KVM_PVM;
-    run->sandbox_options.large_pages = are_faults_slow && !husk_image_is_snapshot(run->image)
-                                           ? HUSK_LARGE_PAGES_CONTENTS
-                                           : HUSK_LARGE_PAGES_ALWAYS;
+    run->sandbox_options.large_pages =
+        are_faults_slow && (run->is_standing || !husk_image_is_snapshot(run->image))
+            ? HUSK_LARGE_PAGES_CONTENTS
+            : HUSK_LARGE_PAGES_ALWAYS;
 }
 
 /* Frames of unoptimised code are larger: a program that recurses deeply must not end differently
@@ -282,6 +291,8 @@ static int make_sandbox(struct run *run) {
         return report_error(&run->report, NULL, &engine_err);
     if (status == 0 && run->image != NULL)
         status = husk_image_set_engine(run->image, run->engine, &err);
+    if (status == 0)
+        status = surroundings_settle(run, &err);
     if (status == 0)
         status = make_imports(run, &err);
     if (status == 0)
@@ -339,10 +350,14 @@ static int initialize(struct run *run, struct husk_outcome *outcome, struct husk
     if (type.params_count != 0 || type.results_count != 0 ||
         (run->invoke != NULL && strcmp(run->invoke, "_initialize") == 0))
         return 0;
-    return husk_call(
+    int status = husk_call(
         run->sandbox,
         &(struct husk_call){.size = sizeof(struct husk_call), .func = func, .limits = &run->limits},
         outcome, err);
+    if (status == 0 && outcome->kind == HUSK_PENDING)
+        status = cli_error(err, HUSK_E_STATE,
+                           "comes to that in its _initialize already, where --until cannot stop");
+    return status;
 }
 
 static void print_results(const struct run *run, const struct husk_value *results, size_t count) {
@@ -411,44 +426,78 @@ static int initialize_and_save(struct run *run) {
 static int finish_call(struct run *run, const struct husk_outcome *outcome,
                        const struct husk_value *results, size_t results_count) {
     int code = CLI_OK;
+    if (run->until != NULL && outcome->kind == HUSK_PENDING)
+        return until_save(run);
+    if (run->until != NULL && (outcome->kind == HUSK_RETURNED || outcome->kind == HUSK_EXITED))
+        return until_report_early(run, outcome);
     if (run->is_snapshot)
         return outcome->kind == HUSK_RETURNED ? save(run) : report_no_snapshot(run, outcome);
-    if (outcome->kind == HUSK_RETURNED && run->invoke != NULL)
+    if (outcome->kind == HUSK_RETURNED && run->given.invoke != NULL)
         print_results(run, results, results_count);
     else if (outcome->kind != HUSK_RETURNED)
         code = report_outcome(&run->report, run->sandbox, outcome);
     return outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0 ? 128 + interrupted_by : code;
 }
 
+/* The function to call, or of the call that goes on, and its type. */
+static int find_callee(const struct run *run, husk_func *ret_func, struct husk_functype *ret_type,
+                       struct husk_error *err) {
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    const struct husk_extern *item = find_func(run); /* there is one: check_exports() */
+    int status = 0;
+    if (run->is_standing)
+        status = husk_image_standing(run->image, &standing, err);
+    else
+        status = husk_image_func(run->image, item->name, item->name_bytes, &standing.func, err);
+    *ret_func = standing.func;
+    *ret_type = run->is_standing ? standing.type : item->func;
+    return status;
+}
+
+/* Begins the call, or goes on with the one that the image holds: its host function is called
+ * again. */
+static int enter(struct run *run, struct husk_call *call, struct husk_outcome *outcome,
+                 struct husk_error *err) {
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    int status = 0;
+    outcome->kind = HUSK_RETURNED;
+    if (!run->is_standing) {
+        if (run->invoke != NULL)
+            status = initialize(run, outcome, err);
+        return status == 0 && outcome->kind == HUSK_RETURNED
+                   ? husk_call(run->sandbox, call, outcome, err)
+                   : status;
+    }
+    answer.is_again = true;
+    answer.results = call->results;
+    answer.results_count = call->results_count;
+    answer.limits = call->limits;
+    return husk_call_resume(run->sandbox, &answer, outcome, err);
+}
+
 /* Runs the call that everything was prepared for. */
 static int call(struct run *run) {
-    const struct husk_extern *item = find_func(run); /* there is one: check_exports() */
-    const struct husk_functype *type = &item->func;
+    struct husk_call call = HUSK_CALL_INIT;
+    struct husk_functype type;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
-    husk_func func;
-    struct husk_value *results = calloc(type->results_count + 1, sizeof *results);
-    int status = results != NULL
-                     ? husk_image_func(run->image, item->name, item->name_bytes, &func, &err)
-                     : cli_error(&err, HUSK_E_NOMEM, "out of memory");
+    int status = find_callee(run, &call.func, &type, &err);
+    if (status != 0)
+        return report_error(&run->report, run->path, &err);
+    struct husk_value *results = calloc(type.results_count + 1, sizeof *results);
+    if (results == NULL)
+        return report_usage(&run->report, "out of memory");
+    call.args = run->args;
+    call.args_count = run->invoke != NULL ? type.params_count : 0;
+    call.results = results;
+    call.results_count = type.results_count;
+    call.limits = &run->limits;
     watch_interrupts(run->sandbox);
-    if (status == 0 && run->invoke != NULL)
-        status = initialize(run, &outcome, &err);
-    if (status == 0 && outcome.kind == HUSK_RETURNED)
-        status = husk_call(
-            run->sandbox,
-            &(struct husk_call){.size = sizeof(struct husk_call),
-                                .func = func,
-                                .args = run->args,
-                                .args_count = run->invoke != NULL ? type->params_count : 0,
-                                .results = results,
-                                .results_count = type->results_count,
-                                .limits = &run->limits},
-            &outcome, &err);
+    status = enter(run, &call, &outcome, &err);
     run->called_ns = now_ns();
     watch_interrupts(NULL);
     int code = status != 0 ? report_error(&run->report, run->path, &err)
-                           : finish_call(run, &outcome, results, type->results_count);
+                           : finish_call(run, &outcome, results, type.results_count);
     free(results);
     return code;
 }
@@ -496,7 +545,9 @@ static int run_all(struct run *run) {
     code = make_sandbox(run);
     input_done(&run->input);
     if (code == 0)
-        code = run->is_snapshot && run->invoke == NULL ? initialize_and_save(run) : call(run);
+        code = run->is_snapshot && run->invoke == NULL && run->until == NULL
+                   ? initialize_and_save(run)
+                   : call(run);
     if (run->has_stats && run->sandbox != NULL)
         print_stats(run);
     husk_sandbox_free(run->sandbox);
@@ -519,6 +570,9 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
     free(run.args);
     free(run.func_name);
     run_env_done(&run);
+    surroundings_done(&run.saved);
+    free(run.own_args);
+    free(run.own_output);
     links_done(&run.compile);
     dirs_done(&run);
     listeners_done(&run);

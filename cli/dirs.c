@@ -109,12 +109,12 @@ static void raise_open_limit(void) {
 }
 
 void dirs_give(const struct run *run, struct husk_wasi_options *wasi) {
-    wasi->dirs = run->dirs;
-    wasi->dirs_count = run->dirs_count;
+    wasi->dirs = run->given.dirs;
+    wasi->dirs_count = run->given.dirs_count;
     wasi->private_max_bytes = run->private_max_bytes;
     wasi->private_max_entries = run->private_max_names;
     wasi->open_max = run->open_max;
-    if (run->dirs_count == 0)
+    if (run->given.dirs_count == 0)
         return;
     if (run->open_max == 0)
         wasi->open_max = GUEST_OPEN_MAX;

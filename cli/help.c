@@ -87,6 +87,10 @@ const char help_run[] =
     "      --seek              standard streams that are files have a position: fseek, ftell, "
     "their size\n"
     "      --stats             say on standard error what the steps took, and what was counted\n"
+    "      --new-surroundings  of a snapshot in the middle of a call (husk-snapshot(1)): give "
+    "it "
+    "other arguments,\n"
+    "                          variables or directories than it was begun with. Default: refuse\n"
     "  -O LEVEL                compile with 0 … 3 (default 2), and wait for it\n"
     "      --no-background     the same with the default level: no job in the background "
     "(husk-cache(1))\n"
@@ -112,6 +116,7 @@ const char help_run[] =
 
 const char help_snapshot[] =
     "usage: husk snapshot [OPTIONS] FILE [ARGS…] -o OUT.husk\n"
+    "       husk snapshot [OPTIONS] FILE --until stdin|MODULE.NAME [-o OUT.husk] [-- ARGS…]\n"
     "\n"
     "Make an instance, initialise it (start function, _initialize) and write its state to OUT: an "
     "image like any\n"
@@ -120,6 +125,12 @@ const char help_snapshot[] =
     "start with - come behind --.\n"
     "\n"
     "  -o, --output FILE       where to; written atomically\n"
+    "      --until stdin       run the program, up to the first time that it wants data of "
+    "standard "
+    "input. husk run OUT\n"
+    "                          goes on from there, with its own streams\n"
+    "      --until MODULE.NAME the same, up to the first call of this import\n"
+    "      --terminals         a stream that is a terminal looks like one. Default: like a pipe\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are "
     "not printed\n"
     "      --allow-uncontained-compiler, --argv0, --compile-cpu, --compile-cpu-limit, "
@@ -129,7 +140,8 @@ const char help_snapshot[] =
     "--listen,\n"
     "      --max-memory, --max-names, --max-open, --max-private, --no-background, --no-cache, "
     "--no-verify, -O,\n"
-    "      --reproducible, --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as "
+    "      --new-surroundings, --reproducible, --seek, --stack, --stats, --strict, --timeout, "
+    "--unknown-imports   as "
     "for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 

@@ -225,6 +225,16 @@ static void exception_json(const struct husk_exception_info *exception) {
     fputs("]}", stdout);
 }
 
+void frames_json(const struct husk_backtrace *backtrace) {
+    fputs(",\"frames\":[", stdout);
+    for (uint32_t i = 0; i < backtrace->frames_count; i++) {
+        if (i != 0)
+            fputs(",", stdout);
+        frame_json(&backtrace->frames[i]);
+    }
+    printf("],\"frames_total\":%" PRIu32, backtrace->frames_total);
+}
+
 static void outcome_json(const struct husk_outcome *outcome, const struct husk_backtrace *backtrace,
                          const struct husk_exception_info *exception) {
     printf("{\"outcome\":\"%s\"", outcome_name(outcome->kind));
@@ -238,40 +248,34 @@ static void outcome_json(const struct husk_outcome *outcome, const struct husk_b
         exception_json(exception);
     fputs(",\"message\":", stdout);
     json_text(stdout, outcome->message);
-    fputs(",\"frames\":[", stdout);
-    for (uint32_t i = 0; i < backtrace->frames_count; i++) {
-        if (i != 0)
-            fputs(",", stdout);
-        frame_json(&backtrace->frames[i]);
-    }
-    printf("],\"frames_total\":%" PRIu32 ",\"state_is_exact\":%s}\n", backtrace->frames_total,
-           outcome->state_is_exact ? "true" : "false");
+    frames_json(backtrace);
+    printf(",\"state_is_exact\":%s}\n", outcome->state_is_exact ? "true" : "false");
 }
 
-static void frame_name(const struct husk_frame *frame) {
+static void frame_name(FILE *out, const struct husk_frame *frame) {
     if (frame->func_name != NULL && frame->func_name_bytes != 0)
-        put_name(stderr, frame->func_name, frame->func_name_bytes);
+        put_name(out, frame->func_name, frame->func_name_bytes);
     else
-        fprintf(stderr, "<func %" PRIu32 ">", frame->func_idx);
+        fprintf(out, "<func %" PRIu32 ">", frame->func_idx);
 }
 
 /* 2: fib at 0x1f3 (fib.c:14:3) */
-static void frame_text(uint32_t number, const struct husk_frame *frame) {
-    fprintf(stderr, "  %2" PRIu32 ": ", number);
-    frame_name(frame);
+static void frame_text(FILE *out, uint32_t number, const struct husk_frame *frame) {
+    fprintf(out, "  %2" PRIu32 ": ", number);
+    frame_name(out, frame);
     /* 0: an imported function */
     if (frame->wasm_offset != HUSK_NO_OFFSET && frame->wasm_offset != 0)
-        fprintf(stderr, " at %#" PRIx64, frame->wasm_offset);
+        fprintf(out, " at %#" PRIx64, frame->wasm_offset);
     if (frame->file != NULL) {
-        fputs(" (", stderr);
-        put_text(stderr, frame->file);
+        fputs(" (", out);
+        put_text(out, frame->file);
         if (frame->line != 0)
-            fprintf(stderr, ":%" PRIu32, frame->line);
+            fprintf(out, ":%" PRIu32, frame->line);
         if (frame->line != 0 && frame->column != 0)
-            fprintf(stderr, ":%" PRIu32, frame->column);
-        fputs(")", stderr);
+            fprintf(out, ":%" PRIu32, frame->column);
+        fputs(")", out);
     }
-    fputc('\n', stderr);
+    fputc('\n', out);
 }
 
 static bool is_same_frame(const struct husk_frame *a, const struct husk_frame *b) {
@@ -291,37 +295,38 @@ static uint32_t run_of(const struct husk_backtrace *backtrace, uint32_t at, uint
 
 /* Functions that call each other in a circle of at most 8: shown once, if the circle is run through
  * three times. Returns how many of the listed frames that were, at least 1. */
-static uint32_t frames_text(const struct husk_backtrace *backtrace, uint32_t at, uint32_t number) {
+static uint32_t frames_text(FILE *out, const struct husk_backtrace *backtrace, uint32_t at,
+                            uint32_t number) {
     uint32_t period = 1;
     while (period <= 8 &&
            (at + period > backtrace->frames_count || run_of(backtrace, at, period) < 3 * period))
         period++;
     if (period > 8) {
         const struct husk_frame *frame = &backtrace->frames[at];
-        frame_text(number, frame);
+        frame_text(out, number, frame);
         if (frame->repeats != 0) {
-            fprintf(stderr, "      … %" PRIu32 " more of ", frame->repeats);
-            frame_name(frame);
-            fputc('\n', stderr);
+            fprintf(out, "      … %" PRIu32 " more of ", frame->repeats);
+            frame_name(out, frame);
+            fputc('\n', out);
         }
         return 1;
     }
     uint32_t count = run_of(backtrace, at, period);
     for (uint32_t i = 0; i < period; i++)
-        frame_text(number + i, &backtrace->frames[at + i]);
-    fprintf(stderr, "      … %" PRIu32 " more of the same %" PRIu32 "\n", count - period, period);
+        frame_text(out, number + i, &backtrace->frames[at + i]);
+    fprintf(out, "      … %" PRIu32 " more of the same %" PRIu32 "\n", count - period, period);
     return count;
 }
 
-static void backtrace_text(const struct husk_backtrace *backtrace) {
+void backtrace_text(FILE *out, const struct husk_backtrace *backtrace) {
     uint32_t number = 0;
     for (uint32_t at = 0; at < backtrace->frames_count;) {
-        uint32_t next = at + frames_text(backtrace, at, number);
+        uint32_t next = at + frames_text(out, backtrace, at, number);
         for (; at < next; at++)
             number += 1 + backtrace->frames[at].repeats;
     }
     if (backtrace->frames_total > number)
-        fprintf(stderr, "  … %" PRIu32 " more\n", backtrace->frames_total - number);
+        fprintf(out, "  … %" PRIu32 " more\n", backtrace->frames_total - number);
 }
 
 #define REPORT_SECONDS_MAX 2
@@ -380,7 +385,7 @@ int report_outcome(const struct report *report, husk_sandbox *sandbox,
     fprintf(stderr, "husk %s: %s", report->command, outcome_prefix(outcome, &exception));
     put_text(stderr, outcome->message);
     fputc('\n', stderr);
-    backtrace_text(&backtrace);
+    backtrace_text(stderr, &backtrace);
     return outcome_code(outcome);
 }
 

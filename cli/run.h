@@ -1,6 +1,11 @@
 /*
  * cli/run.h: the state of one husk run or husk snapshot, from its command line (run_options.c) to
  * its end (cmd_run.c).
+ *
+ * A snapshot of a program in the middle of a call:
+ *
+ *   husk snapshot --until   streams_give(), until_define() → call → HUSK_PENDING → until_save()
+ *   husk run                surroundings_settle() → sandbox → husk_call_resume()
  */
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
@@ -34,6 +39,18 @@ struct listeners {
     size_t count;
 };
 
+/* What a program can read of where it is (surroundings.c). */
+struct surroundings {
+    const char **args;
+    size_t args_count;
+    const char **env;
+    size_t env_count;
+    struct husk_wasi_dir *dirs;
+    size_t dirs_count;
+    const char *invoke; /* as run.invoke */
+    char *bytes;        /* of those that were read: what all of this points into; else NULL */
+};
+
 struct run {
     struct report report;
     const char *path;
@@ -45,6 +62,10 @@ struct run {
     enum husk_unknown unknown_imports;
     bool is_snapshot;
     const char *output; /* the file for a snapshot */
+    char *own_output;   /* it, if it was not named */
+    const char *until;  /* --until; NULL: a snapshot between two calls */
+    bool has_terminals; /* --terminals */
+    bool has_new_surroundings;
     bool has_stats;
     bool is_unverified;
     bool has_no_background;
@@ -72,6 +93,10 @@ struct run {
     struct input input;
     struct externs externs;  /* of the module or image */
     struct husk_value *args; /* for --invoke */
+    const char **own_args;   /* the program's, by the command line */
+    /* what the program gets, which points into the other fields; what the image says */
+    struct surroundings given, saved;
+    bool is_standing; /* the image holds a call, which goes on */
     struct engine_start engine_start;
     husk_engine *engine;
     husk_imports *imports;
@@ -106,5 +131,27 @@ void run_env_done(struct run *run);
 int take_listen_option(struct run *run, const char *text);
 int listeners_open(struct run *run, struct husk_error *err);
 void listeners_done(struct run *run);
+
+/* streams.c. The streams must live as long as the request. streams_json() prints members of an
+ * object. */
+void streams_give(const struct run *run, struct husk_wasi_stream streams[3],
+                  struct husk_wasi_request *request);
+void streams_json(const struct run *run);
+
+/* until.c. until_define() makes the import of --until stop the program; HUSK_E_NOT_FOUND: there is
+ * none. until_save() writes the file when it has stopped, until_report_early() says that the
+ * program ended before; they return an exit code. */
+bool until_is_stdin(const struct run *run);
+int until_define(const struct run *run, struct husk_error *err);
+int until_save(struct run *run);
+int until_report_early(const struct run *run, const struct husk_outcome *outcome);
+
+/* surroundings.c. surroundings_settle() sets run->given, once the file is open: HUSK_E_INVAL if a
+ * program that goes on is given others than it had. surroundings_note() keeps them in a snapshot.
+ * surroundings_read() gets those of an image, all zeros if it has none. */
+int surroundings_settle(struct run *run, struct husk_error *err);
+int surroundings_note(const struct run *run, husk_image *snapshot, struct husk_error *err);
+int surroundings_read(struct surroundings *saved, const husk_image *image, struct husk_error *err);
+void surroundings_done(struct surroundings *saved);
 
 #endif

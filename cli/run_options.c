@@ -34,7 +34,10 @@ enum {
     OPT_LISTEN,
     OPT_MAX_PRIVATE,
     OPT_MAX_NAMES,
-    OPT_MAX_OPEN
+    OPT_MAX_OPEN,
+    OPT_NEW_SURROUNDINGS,
+    OPT_TERMINALS,
+    OPT_UNTIL
 };
 
 static const struct option run_options[] = {
@@ -67,6 +70,9 @@ static const struct option run_options[] = {
     {"max-private", required_argument, NULL, OPT_MAX_PRIVATE},
     {"max-names", required_argument, NULL, OPT_MAX_NAMES},
     {"max-open", required_argument, NULL, OPT_MAX_OPEN},
+    {"new-surroundings", no_argument, NULL, OPT_NEW_SURROUNDINGS},
+    {"terminals", no_argument, NULL, OPT_TERMINALS}, /* husk snapshot only */
+    {"until", required_argument, NULL, OPT_UNTIL},   /* husk snapshot only */
     {NULL, 0, NULL, 0},
 };
 
@@ -120,6 +126,19 @@ static int take_invoke(struct run *run) {
         run->invoke);
 }
 
+/* Options of husk snapshot alone. */
+static int take_snapshot_option(struct run *run, int option, char **argv) {
+    if (!run->is_snapshot)
+        return report_bad_option(&run->report, argv);
+    if (option == OPT_UNTIL)
+        run->until = optarg;
+    else if (option == OPT_TERMINALS)
+        run->has_terminals = true;
+    else
+        run->output = optarg;
+    return CLI_OK;
+}
+
 static int take_option(struct run *run, int option, char **argv) {
     switch (option) {
     case OPT_ENV: return run_add_env(run, optarg);
@@ -153,11 +172,10 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_NO_BACKGROUND: run->has_no_background = true; return CLI_OK;
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
-    case 'o':
-        if (!run->is_snapshot)
-            return report_bad_option(&run->report, argv);
-        run->output = optarg;
-        return CLI_OK;
+    case OPT_NEW_SURROUNDINGS: run->has_new_surroundings = true; return CLI_OK;
+    case OPT_UNTIL:
+    case OPT_TERMINALS:
+    case 'o': return take_snapshot_option(run, option, argv);
     case 'O':
         if (parse_opt_level(optarg, &run->compile.options.opt_level))
             return CLI_OK;
@@ -212,7 +230,22 @@ static int take_trailing_invoke(struct run *run) {
     return CLI_OK;
 }
 
-static int check_snapshot_output(const struct run *run, const char *path) {
+/* app.wasm → app.warm.husk, in the current folder. Not app.husk: that is the compiled module. */
+static char *default_output(const char *input_path) {
+    const char *slash = strrchr(input_path, '/');
+    const char *name = slash != NULL ? slash + 1 : input_path, *dot = strrchr(name, '.');
+    const size_t stem = dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name);
+    char *path = malloc(stem + sizeof ".warm.husk");
+    if (path == NULL)
+        return NULL;
+    memcpy(path, name, stem);
+    memcpy(path + stem, ".warm.husk", sizeof ".warm.husk");
+    return path;
+}
+
+static int check_snapshot_output(struct run *run, const char *path) {
+    if (run->output == NULL && run->until != NULL && strcmp(path, "-") != 0)
+        run->output = run->own_output = default_output(path);
     if (run->output != NULL)
         return check_output(&run->report, path, run->output);
     if (run->invoke != NULL && run->invoke[0] == '-')

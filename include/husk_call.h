@@ -312,6 +312,11 @@ struct husk_backtrace {
 HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
                                     struct husk_error *err);
 
+/* The same of the call that stands in a snapshot (husk_image_standing()). Without one there are no
+ * frames. No engine is needed. HUSK_E_INVAL. Threads: any. */
+HUSK_API int husk_image_backtrace(const husk_image *image, struct husk_backtrace *ret_backtrace,
+                                  struct husk_error *err);
+
 /* ---- Exceptions ---- */
 
 /* An exception that ended a call. The library fills it. Strings and types live as long as the
@@ -365,7 +370,10 @@ HUSK_API int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception
  *     resumed;
  *   husk_sandbox_restore(), _load(), _unload() and _free() abandon the call: they do what they
  *     always do, and the call never ends. If one fails and leaves the sandbox as it was, the call
- *     stays pending. husk_sandbox_snapshot() and _clone() fail with HUSK_E_STATE;
+ *     stays pending;
+ *   husk_sandbox_snapshot() and _clone() have the call, too, if it is one of husk_call(). Whatever
+ *     sandbox gets that state has the call as a pending one. There husk_call_resume() goes on with
+ *     an answer, or calls the host function again (husk_answer.is_again);
  *   its wall time goes on; its CPU time stands still, whichever thread resumes it. If a CPU limit
  *     alone bounds waiting, the pending time counts as waiting. If a limit passes,
  *     husk_limits.passed is called. The call then ends with HUSK_DEADLINE when it is resumed, as if
@@ -377,6 +385,13 @@ HUSK_API int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception
  * call ends with HUSK_TRAP_HOST_FUNCTION. husk_call_bytes() can be pending in each of its calls;
  * the library then copies the part of its input that it still needs. husk_call_many() ends at the
  * call that is pending, which goes on alone.
+ *
+ * A call that a snapshot brought (husk_sandbox_snapshot()) is pending in every sandbox that gets
+ * the snapshot, with these differences. It has no limits until it is resumed, and then those of
+ * husk_answer.limits. husk_sandbox_set_wasi() may give it other streams before that. If the module
+ * exports husk_restored(), that function is called first, inside the pending call, also by a
+ * husk_call(). If it does not return, husk_call_resume() gives its outcome, and the call stands as
+ * before; if it is cut off, the call ends with it.
  */
 
 /* The answer of a pending host function. */
@@ -397,9 +412,15 @@ struct husk_answer {
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * is used */
     int status;
-    uint8_t reserved[4];
+    /* In place of an answer: the host function is called again, with the arguments as it got them.
+     * It has done nothing yet in these surroundings, or knows what it has done. */
+    bool is_again;
+    uint8_t reserved[3];
     /* In place of values: the function throws this exception. NULL: it does not. */
     const struct husk_throw *exception;
+    /* Of a call that a snapshot brought: its limits, which begin now. NULL: none. A call that was
+     * begun in this sandbox keeps its own, and `limits` must be NULL. */
+    const struct husk_limits *limits;
 };
 #define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
 

@@ -222,6 +222,34 @@ HUSK_API int husk_image_save_to(const husk_image *image, husk_write_fn write, vo
                                 struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 
+/* Attach a note of the embedder's to a snapshot: up to 1 MiB, copied, in place of an earlier one;
+ * no bytes: none. It is saved with the snapshot. The library does not read it, and no snapshot of
+ * a sandbox that came from this one has it. Set it before anybody else uses the snapshot.
+ * HUSK_E_INVAL: also an image that is no snapshot, or was opened. HUSK_E_LIMIT, HUSK_E_NOMEM. */
+HUSK_API int husk_image_set_note(husk_image *image, const void *bytes, size_t count,
+                                 struct husk_error *err);
+/* The note of an image, which lives as long as it; NULL, and 0 bytes: it has none. A file may come
+ * from anyone: check what is in it. */
+HUSK_API const void *husk_image_note(const husk_image *image, size_t *ret_count);
+/* The call that stands at a host function in a snapshot. Names and types live as long as the
+ * image. */
+struct husk_standing {
+    size_t size;
+    husk_func func;            /* that was called */
+    struct husk_functype type; /* its type: husk_answer.results has room for the results */
+    /* The host function, by the names of its import. Names may contain more NULs. */
+    const char *module;
+    size_t module_bytes;
+    const char *name;
+    size_t name_bytes;
+    struct husk_functype host_type;
+    uint64_t stack_bytes; /* used of its stack, in whole pages */
+};
+#define HUSK_STANDING_INIT HUSK_INIT_OF(husk_standing)
+/* HUSK_E_NOT_FOUND: no call stands in the image. HUSK_E_INVAL. Threads: any. */
+HUSK_API int husk_image_standing(const husk_image *image, struct husk_standing *ret_standing,
+                                 struct husk_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -98,6 +98,16 @@ HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...)
  * husk_call_resume(). Returns the status that the host function must return; its results do not
  * count. `args` and `caller` are gone after that: keep what the answer needs. */
 HUSK_API int husk_caller_pending(husk_caller *caller);
+/* Take a snapshot as it is now, with the call that this host function serves
+ * (husk_sandbox_snapshot(), which has the errors, too). A sandbox that gets the snapshot has that
+ * call as a pending one, and husk_call_resume() calls this host function again, with the same
+ * arguments. So take it before the function does anything that is not to be done again. The
+ * function then goes on as ever. HUSK_E_STATE: this host function serves a call that a host
+ * function made, or one inside a pending call, the module's initialisation, husk_restored(),
+ * husk_call_bytes() or husk_call_many(); or it has said already how it ends. HUSK_E_GUEST: the
+ * guest's stack pointer is outside of its stack, which no compiled module does. */
+HUSK_API int husk_caller_snapshot(husk_caller *caller, husk_image **ret_snapshot,
+                                  struct husk_error *err);
 /* End the guest program with an exit code (outcome HUSK_EXITED). Returns the status that the host
  * function must return. */
 HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);

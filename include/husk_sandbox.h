@@ -137,9 +137,19 @@ HUSK_API int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label,
 /* Take a snapshot of the instance as it is now. It does not change later, whatever the sandbox
  * does. The cost depends on the pages written since the last image and on mapped memory images, not
  * on the size. Stack, mailbox and vCPU registers hold nothing between calls; they are zero in a
- * snapshot. The sandbox does not change. Release the snapshot with husk_image_unref().
- * HUSK_E_STATE: a call is running or pending, nothing is loaded, or the module is not initialised
- * (husk_sandbox_start() or a first call does that). HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
+ * snapshot. The sandbox does not change.
+ *
+ * A pending call of husk_call() is in the snapshot, with its stack and the arguments of the host
+ * function. husk_caller_snapshot() takes one inside a host function. A sandbox that gets such a
+ * snapshot (husk_sandbox_new(), _load(), _restore(), _clone()) has that call as a pending one, as
+ * often as it gets it: see husk_call_resume(). It has no limits until then. A sandbox whose stack
+ * is smaller than that of the call refuses it (HUSK_E_LIMIT). In a file, arguments and stack are
+ * those of whoever made the file: believe no argument, and no externref in particular.
+ * Release the snapshot with husk_image_unref().
+ * HUSK_E_STATE: a call is running, nothing is loaded, the module is not initialised
+ * (husk_sandbox_start() or a first call does that), or what is pending is its initialisation,
+ * husk_restored(), husk_call_bytes() or husk_call_many(). HUSK_E_GUEST: the stack pointer of the
+ * pending call is outside of its stack. HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
 HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
                                    struct husk_error *err);
 

@@ -25,13 +25,19 @@ extern "C" {
  * BYTES: standard input only. The guest reads these bytes, then the end. No system calls.
  * BUFFER: standard output and error only. The library collects what the guest writes, for
  *   husk_sandbox_wasi_output(). No system calls.
- * CALLBACK: functions of the embedder. */
+ * CALLBACK: functions of the embedder.
+ * AWAITED: standard input only. Its data comes later: the first function that wants some (fd_read,
+ *   fd_pread, poll_oneoff), under whatever number the guest has the stream, makes the call pending
+ *   (HUSK_PENDING) before it does anything. Take a snapshot there, or give another stream and let
+ *   husk_call_resume() call the function again. In a call inside another one, which cannot be
+ *   pending, the function ends the call with a trap. */
 enum husk_wasi_stream_kind {
     HUSK_WASI_CLOSED,
     HUSK_WASI_DESCRIPTOR,
     HUSK_WASI_BYTES,
     HUSK_WASI_BUFFER,
-    HUSK_WASI_CALLBACK
+    HUSK_WASI_CALLBACK,
+    HUSK_WASI_AWAITED
 };
 
 /* Fill `bytes` with up to `count` bytes (at least 1). Return how many; 0: the end. */
@@ -114,7 +120,7 @@ struct husk_wasi_request {
  * that the guest set, and without the rights that it gave up. A stream that the guest closed stays
  * closed until a restore opens it.
  *
- * Possible between calls only: HUSK_E_STATE in a call, while one is pending, and if nothing is
+ * Possible between calls, and while a call is pending: HUSK_E_STATE in a call, and if nothing is
  * loaded. It is possible in a poisoned sandbox. HUSK_E_NOT_FOUND: the module imports nothing of
  * WASI, so no request makes a difference to it. HUSK_E_INVAL, HUSK_E_LIMIT (as in
  * husk_imports_wasi()), HUSK_E_NOMEM. Threads: as for all functions of a sandbox. */

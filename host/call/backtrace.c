@@ -161,14 +161,13 @@ static void add_inlined(const husk_image *image, uint32_t call_number, uint32_t 
     }
 }
 
-static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) {
-    const husk_image *image = sandbox->image;
+static void walk(const husk_image *image, const struct code_stack *stack, struct code_frame frame,
+                 struct husk_backtrace *backtrace) {
     const struct place *place = NULL;
     struct places places;
     uint32_t listed_count = 0, work = 0;
     places.count = 0;
     memset(places.addresses, 0, sizeof places.addresses);
-    struct code_frame frame = sandbox->calls.ended_at;
     uint64_t last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function, so look one byte
@@ -185,7 +184,7 @@ static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) 
             add_frame(image, place->code, &listed_count, backtrace);
             add_inlined(image, place->inlined_call, &listed_count, &work, backtrace);
         }
-        if (!code_frame_leave(sandbox, place->row, &frame))
+        if (!code_frame_leave(stack, place->row, &frame))
             break;
     }
 }
@@ -206,6 +205,12 @@ static uint32_t frames_room(const struct husk_backtrace *ret) {
     return room < HUSK_FRAMES_MAX ? (uint32_t)room : HUSK_FRAMES_MAX;
 }
 
+static void give(struct husk_backtrace *whole, struct husk_backtrace *ret_backtrace) {
+    if (whole->frames_count > frames_room(ret_backtrace))
+        whole->frames_count = frames_room(ret_backtrace);
+    output_fill(ret_backtrace, whole, sizeof *whole);
+}
+
 int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
                            struct husk_error *err) {
     if (sandbox == NULL || ret_backtrace == NULL)
@@ -213,11 +218,29 @@ int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_bac
     int status = sandbox_check_question(sandbox, "husk_backtrace", ret_backtrace, err);
     if (status != 0)
         return status;
+    const struct code_stack stack = {.arena = &sandbox->machine->arena};
     struct husk_backtrace whole = {0};
     if (sandbox->calls.ended_at.pc != 0)
-        walk(sandbox, &whole);
-    if (whole.frames_count > frames_room(ret_backtrace))
-        whole.frames_count = frames_room(ret_backtrace);
-    output_fill(ret_backtrace, &whole, sizeof whole);
+        walk(sandbox->image, &stack, sandbox->calls.ended_at, &whole);
+    give(&whole, ret_backtrace);
+    return 0;
+}
+
+int husk_image_backtrace(const husk_image *image, struct husk_backtrace *ret_backtrace,
+                         struct husk_error *err) {
+    if (image == NULL || ret_backtrace == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_backtrace: a NULL argument");
+    int status = output_check("husk_backtrace", ret_backtrace, err);
+    if (status != 0)
+        return status;
+    const struct code_stack stack = {.image = image};
+    struct husk_backtrace whole = {0};
+    if (image->standing != NULL)
+        walk(image, &stack,
+             (struct code_frame){.pc = image->code->module.resume_gva,
+                                 .stack_gva = image->standing->stack_gva,
+                                 .base_gva = image->standing->kept[VM_KEPT_BASE]},
+             &whole);
+    give(&whole, ret_backtrace);
     return 0;
 }

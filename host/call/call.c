@@ -66,11 +66,7 @@ RARE static int limits_take(const struct husk_limits *options, struct call_limit
 
 HOT int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                          struct husk_error *err) {
-    *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX,
-                                       .cpu_end_ns = UINT64_MAX,
-                                       .wait_ns = UINT64_MAX,
-                                       .wall_begin_ns = UINT64_MAX,
-                                       .cpu_begin_ns = UINT64_MAX};
+    *ret_limits = call_limits_none();
     return options == NULL ? 0 : limits_take(options, ret_limits, err);
 }
 
@@ -235,14 +231,20 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
+int call_restored(husk_sandbox *sandbox, const struct call_limits *limits,
+                  struct husk_outcome *ret_outcome, struct husk_error *err) {
+    return sandbox->owes_restored_call ? restored_run(sandbox, limits, ret_outcome, err) : 0;
+}
+
 /* Run the functions that must run before the call itself. 0 and another outcome than HUSK_RETURNED:
  * do not make the call. */
 static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
                               struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
-    if (sandbox->calls.frame != NULL)
-        return 0; /* a nested call: the outer call did that */
+    if (sandbox->calls.frame != NULL) /* a nested call: the outer call did that */
+        return call_is_brought(&sandbox->calls) ? call_restored(sandbox, limits, ret_outcome, err)
+                                                : 0;
     if (sandbox->start == SANDBOX_NOT_STARTED)
         status = start_run(sandbox, limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED && sandbox->owes_restored_call)
@@ -401,6 +403,7 @@ HOT static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
         status = call_limits_make(call->limits, &limits, err);
     if (status != 0)
         return status;
+    limits.is_single = true;
     status = call_checked(sandbox, &request, row, &outcome, err);
     call_limits_done(&limits);
     if (status == 0)

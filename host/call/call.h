@@ -80,6 +80,15 @@ int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
 /* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
 const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func);
 
+/* A snapshot brought a call: call husk_restored() below it, if that is owed. *ret_outcome began as
+ * HUSK_RETURNED. If it is another one afterwards, the guest must not go on. */
+int call_restored(husk_sandbox *sandbox, const struct call_limits *limits,
+                  struct husk_outcome *ret_outcome, struct husk_error *err);
+/* True: nothing has run since a snapshot brought the pending call. */
+static inline bool call_is_brought(const struct call_state *calls) {
+    return calls->pending.is_brought && calls_stand_still(calls);
+}
+
 /* End the pending call with a trap, because there is no memory for what it needs to go on. */
 void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome);
 

@@ -18,10 +18,25 @@ bool code_trap_site(const husk_image *image, uint64_t code_gva, uint8_t *ret_num
     return true;
 }
 
-static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t *ret_word) {
-    if (gva_value < HUSK_STACK_LOW_GVA || gva_value >= HUSK_STACK_TOP_GVA)
+/* In a snapshot; what lies on two pages is not read. */
+static bool read_image(const husk_image *image, uint64_t gva_value, uint64_t *ret_word) {
+    const uint64_t in_page = gva_value % HUSK_PAGE_SIZE;
+    uint64_t bytes;
+    if (gva_value < image_stack_gva(image) || in_page > HUSK_PAGE_SIZE - sizeof *ret_word)
         return false;
-    const uint8_t *place = arena_span(&sandbox->machine->arena, gva_value, sizeof *ret_word);
+    const uint8_t *page = image_source(image, gva_value - in_page, &bytes);
+    *ret_word = 0;
+    if (page != NULL)
+        memcpy(ret_word, page + in_page, sizeof *ret_word);
+    return true;
+}
+
+static bool read_stack(const struct code_stack *stack, uint64_t gva_value, uint64_t *ret_word) {
+    if (!image_is_stack_gva(gva_value))
+        return false;
+    if (stack->arena == NULL)
+        return read_image(stack->image, gva_value, ret_word);
+    const uint8_t *place = arena_span(stack->arena, gva_value, sizeof *ret_word);
     if (place == NULL)
         return false;
     memcpy(ret_word, place, sizeof *ret_word);
@@ -33,15 +48,15 @@ struct code_frame code_frame_of(const struct vm_regs *regs) {
 }
 
 /* The return address lies just below the value that RSP has after the return (the CFA). */
-bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_x86_64 *row,
+bool code_frame_leave(const struct code_stack *stack, const struct husk_image_unwind_x86_64 *row,
                       struct code_frame *frame) {
     if (row == NULL || row->cfa_offset == 0)
         return false;
     const uint64_t cfa =
         (row->cfa_base != 0 ? frame->base_gva : frame->stack_gva) + row->cfa_offset;
-    if (cfa <= frame->stack_gva || !read_stack(sandbox, cfa - 8, &frame->pc))
+    if (cfa <= frame->stack_gva || !read_stack(stack, cfa - 8, &frame->pc))
         return false;
-    if (row->rbp_offset != 0 && !read_stack(sandbox, cfa - row->rbp_offset, &frame->base_gva))
+    if (row->rbp_offset != 0 && !read_stack(stack, cfa - row->rbp_offset, &frame->base_gva))
         return false;
     frame->stack_gva = cfa;
     return true;

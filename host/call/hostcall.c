@@ -45,6 +45,8 @@ static void be_pending(husk_sandbox *sandbox, const struct linked_func *func,
         return;
     }
     sandbox->calls.pending.func = func;
+    /* the arguments stay where they are, below those of calls inside this one */
+    sandbox->calls.values_used = sandbox_host_call_values(sandbox, func);
     backtrace_keep(sandbox);
     outcome_begin(outcome, HUSK_PENDING);
     outcome->state_is_exact = true;
@@ -81,37 +83,35 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     return false;
 }
 
-/* The arguments, then zeros of the results' types. */
-static inline void values_take(const struct husk_functype *type, const struct husk_slot *slots,
-                               struct husk_value *args) {
-    struct husk_value *results = args + type->params_count;
-    for (size_t i = 0; i < type->params_count; i++)
-        args[i] = value_from_slot(type->params[i], &slots[i]);
+/* Zeros of the results' types. */
+static inline void results_clear(const struct husk_functype *type, struct husk_value *results) {
     for (size_t i = 0; i < type->results_count; i++) {
         memset(&results[i], 0, sizeof results[i]);
         results[i].type = type->results[i];
     }
 }
 
-enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+uint32_t sandbox_host_call_values(const husk_sandbox *sandbox, const struct linked_func *func) {
+    const struct husk_functype *type = func->type;
+    return (uint32_t)(type->params_count + type->results_count) +
+           sandbox->image->code->module.exception_values;
+}
+
+/* Call the function. Its arguments are the next of linkage.values. */
+static inline enum hostcall_next serve(husk_sandbox *sandbox, const struct linked_func *func,
+                                       struct husk_outcome *outcome) {
     struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
-    uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
-    if (idx >= sandbox->image->code->imported_count[HUSK_ABI_FUNC]) {
-        outcome_violation(sandbox, outcome,
-                          "the guest called host function %u, which does not exist", idx);
-        return HOSTCALL_ENDED;
-    }
-    const struct linked_func *func = &sandbox->link.linked[idx];
     const struct husk_functype *type = func->type;
     struct husk_value *args = sandbox->link.values + sandbox->calls.values_used;
     struct husk_value *results = args + type->params_count;
     const uint32_t arity = (uint32_t)(type->params_count + type->results_count);
     const uint32_t used = arity + sandbox->image->code->module.exception_values;
-    values_take(type, mailbox->host_slots, args);
+    results_clear(type, results);
     struct husk_caller caller;
     caller.sandbox = sandbox;
     caller.memory_idx = func->memory_idx;
     caller.end = CALLER_GOES_ON;
+    caller.func = func;
     caller.thrown = args + arity;
     stat_count(sandbox->tally, STAT_host_calls);
     sandbox->calls.values_used += used;
@@ -135,12 +135,28 @@ enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *ou
     return HOSTCALL_RETURNS;
 }
 
+enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+    struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
+    uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
+    if (idx >= sandbox->image->code->imported_count[HUSK_ABI_FUNC]) {
+        outcome_violation(sandbox, outcome,
+                          "the guest called host function %u, which does not exist", idx);
+        return HOSTCALL_ENDED;
+    }
+    const struct linked_func *func = &sandbox->link.linked[idx];
+    const struct husk_functype *type = func->type;
+    struct husk_value *args = sandbox->link.values + sandbox->calls.values_used;
+    for (size_t i = 0; i < type->params_count; i++)
+        args[i] = value_from_slot(type->params[i], &mailbox->host_slots[i]);
+    return serve(sandbox, func, outcome);
+}
+
 int hostcall_check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
                           struct husk_error *err) {
     const struct linked_func *func = sandbox->calls.pending.func;
     struct exception exception;
     int status = 0;
-    if (answer->status != 0)
+    if (answer->status != 0 || answer->is_again)
         return 0;
     if (answer->exception != NULL && answer->values_count != 0)
         status = error_set(err, HUSK_E_INVAL, "both values and an exception are given");
@@ -158,6 +174,8 @@ enum hostcall_next hostcall_answer(husk_sandbox *sandbox, const struct husk_answ
                                    struct husk_outcome *outcome) {
     const struct linked_func *func = sandbox->calls.pending.func;
     struct exception exception;
+    if (answer->is_again)
+        return serve(sandbox, func, outcome);
     if (answer->status == 0 && answer->exception != NULL &&
         exception_check(sandbox, answer->exception, &exception, NULL) == 0) { /* again */
         exception_put(sandbox, &exception);

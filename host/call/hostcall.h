@@ -18,7 +18,8 @@ enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *ou
  * of an exception: exception_check(). */
 int hostcall_check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
                           struct husk_error *err);
-/* Serve the pending host call with a checked answer. */
+/* Serve the pending host call with a checked answer. The call is not pending any more, and its
+ * arguments are the first of linkage.values. */
 enum hostcall_next hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
                                    struct husk_outcome *outcome);
 

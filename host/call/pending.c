@@ -15,6 +15,7 @@
 #include "hostcall.h"
 #include "image_internal.h"
 #include "options.h"
+#include "outcome.h"
 #include "sandbox_internal.h"
 
 /* Check the room for the call's results, if the answer may let it return. */
@@ -38,6 +39,20 @@ static int check_room(const husk_sandbox *sandbox, const struct husk_answer *ans
     return is_exchange ? exchange_check_room(answer->bytes, err) : 0;
 }
 
+/* "Again" is an answer of its own; and a call that did not come with a snapshot has limits. */
+static int check_again(const husk_sandbox *sandbox, const struct husk_answer *answer,
+                       struct husk_error *err) {
+    if (answer->is_again && (answer->status != 0 || answer->values_count != 0 ||
+                             answer->exception != NULL || answer->message != NULL))
+        return error_set(err, HUSK_E_INVAL,
+                         "the host function is to be called again, and an answer is given");
+    if (answer->limits != NULL && !sandbox->calls.pending.is_brought)
+        return error_set(err, HUSK_E_INVAL,
+                         "the pending call keeps the limits that it began with; only one that a "
+                         "snapshot brought gets new ones");
+    return 0;
+}
+
 static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
                         struct husk_error *err) {
     if (answer->status > 0)
@@ -47,7 +62,9 @@ static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *a
     if ((answer->values == NULL && answer->values_count > 0) ||
         (answer->results == NULL && answer->results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_resume: a NULL array");
-    int status = hostcall_check_answer(sandbox, answer, err);
+    int status = check_again(sandbox, answer, err);
+    if (status == 0)
+        status = hostcall_check_answer(sandbox, answer, err);
     return status != 0 ? status : check_room(sandbox, answer, err);
 }
 
@@ -60,13 +77,44 @@ static int check_pending(const husk_sandbox *sandbox, struct husk_error *err) {
     return engine_check_process(sandbox->engine, err);
 }
 
+/* The first run of a call that a snapshot brought: husk_restored() comes before it. True: the guest
+ * may go on, or it must not, and run_brought() finds out. */
+static bool restored_before(husk_sandbox *sandbox, const struct call_limits *limits,
+                            struct husk_outcome *ret_outcome, int *ret_status,
+                            struct husk_error *err) {
+    outcome_begin(ret_outcome, HUSK_RETURNED);
+    *ret_status = sandbox->is_poisoned || sandbox_is_cut(sandbox)
+                      ? 0
+                      : call_restored(sandbox, limits, ret_outcome, err);
+    const enum husk_outcome_kind kind = ret_outcome->kind;
+    return *ret_status == 0 && kind != HUSK_TRAPPED && kind != HUSK_EXITED && kind != HUSK_THREW;
+}
+
+static int resume_brought(husk_sandbox *sandbox, const struct husk_answer *answer,
+                          struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_limits limits;
+    int status = call_limits_make(answer->limits, &limits, err);
+    if (status != 0)
+        return status;
+    limits.is_single = true;
+    if (restored_before(sandbox, &limits, ret_outcome, &status, err))
+        status = run_brought(sandbox, answer, &limits, ret_outcome, err);
+    if (sandbox->calls.pending.is_brought)
+        call_limits_done(&limits);
+    return status;
+}
+
 /* Resume the call, and make the calls that follow. Any of them may be pending afterwards. */
 static int resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                   struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;
     struct exchange *exchange = calls->pending.exchange;
     struct husk_value *results = exchange != NULL ? exchange_results(exchange) : answer->results;
-    int status = run_resume(sandbox, answer, ret_outcome, err);
+    const bool is_brought = calls->pending.is_brought;
+    int status = is_brought ? resume_brought(sandbox, answer, ret_outcome, err)
+                            : run_resume(sandbox, answer, ret_outcome, err);
+    if (calls->pending.is_brought)
+        return status; /* it stands as before */
     if (status == 0)
         status = call_go_on(sandbox, results, ret_outcome, err);
     if (status == 0 && exchange != NULL && ret_outcome->kind == HUSK_RETURNED)

@@ -92,7 +92,11 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
         machine_get_regs(sandbox->machine, &frame->regs);
     frame->was_nested = false;
     calls_forget_end(&sandbox->calls);
-    vm_regs_set_pc(&frame->regs, next == HOSTCALL_THROWS ? module->throw_gva : module->resume_gva);
+    const uint64_t pc = next == HOSTCALL_THROWS ? module->throw_gva : module->resume_gva;
+    if (frame->was_brought)
+        vm_regs_reenter(&frame->regs, sandbox->engine->entry_ticket, pc, &frame->regs);
+    else
+        vm_regs_set_pc(&frame->regs, pc);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
 }
@@ -131,7 +135,8 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
 /* A run was kicked: by a deadline or an interrupt, by a kick that came too late for its call, or by
  * an unrelated signal. */
 RARE static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
-    const bool did_run = !is_before_guest(sandbox) || sandbox->calls.frame->parent != NULL;
+    const struct call_frame *frame = sandbox->calls.frame;
+    const bool did_run = !is_before_guest(sandbox) || frame->parent != NULL || frame->was_brought;
     return !cut_off(sandbox, did_run, outcome);
 }
 
@@ -188,9 +193,13 @@ RARE static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit,
         entries->was_debug = true;
     else
         status = machine_replace(sandbox, exit, &entries->was_renewed, err);
-    if (status == 0)
+    if (status != 0)
+        return status;
+    if (sandbox->calls.frame->was_brought)
+        machine_set_regs(sandbox->machine, &sandbox->calls.frame->regs);
+    else
         set_start_regs(sandbox);
-    return status;
+    return 0;
 }
 
 /* Check that the VM did not fail: after a failure, no outcome comes from the guest. */
@@ -286,17 +295,23 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
     return 0;
 }
 
+/* The pending call, or one inside it, is about to run in a parked sandbox. */
+static inline bool needs_new_vm(const struct call_state *calls) {
+    return calls->is_pending && !calls->outermost.was_brought;
+}
+
 HOT static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
                            const struct call_limits *limits, struct husk_error *err) {
     struct call_frame *parent = sandbox->calls.frame;
     int status = engine_check_process(sandbox->engine, err);
     if (status == 0)
-        status = machine_unpark(sandbox->machine, sandbox->calls.is_pending, err);
+        status = machine_unpark(sandbox->machine, needs_new_vm(&sandbox->calls), err);
     if (status != 0)
         return status;
     frame->parent = parent;
     frame->ran_ns = 0;
-    frame->was_nested = false;
+    frame->was_nested = frame->was_brought = false;
+    frame->is_single = limits->is_single;
     status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)
         return status;
@@ -383,12 +398,31 @@ HOT int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
 static bool answer_pending(husk_sandbox *sandbox, const struct husk_answer *answer,
                            struct husk_outcome *outcome) {
     struct call_frame *frame = &sandbox->calls.outermost;
+    sandbox->calls.values_used = 0;
     if (sandbox->is_poisoned)
         return resume_after_host(sandbox, frame, HOSTCALL_RETURNS, outcome);
     if (cut_off(sandbox, true, outcome))
         return false;
     const enum hostcall_next next = hostcall_answer(sandbox, answer, outcome);
-    return next != HOSTCALL_ENDED && resume_after_host(sandbox, frame, next, outcome);
+    if (next != HOSTCALL_ENDED)
+        return resume_after_host(sandbox, frame, next, outcome);
+    if (outcome->kind == HUSK_PENDING) /* it was called again */
+        cut_off(sandbox, true, outcome);
+    return false;
+}
+
+/* The call's limits run. Go on with it. */
+static int run_unparked(husk_sandbox *sandbox, const struct husk_answer *answer,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    struct call_frame *frame = &calls->outermost;
+    calls->is_pending = false;
+    calls_forget_end(calls);
+    frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
+    int status = answer_pending(sandbox, answer, ret_outcome)
+                     ? run_frame(sandbox, frame, ret_outcome, err)
+                     : check_vm(sandbox, err);
+    return run_end(sandbox, &calls->pending.limits, status, ret_outcome);
 }
 
 int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
@@ -396,7 +430,7 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     struct call_state *calls = &sandbox->calls;
     struct call_frame *frame = &calls->outermost;
     struct call_limits *limits = &calls->pending.limits;
-    int status = machine_unpark(sandbox->machine, true, err);
+    int status = machine_unpark(sandbox->machine, needs_new_vm(calls), err);
     if (status == 0)
         status = calls_unpark(calls, &sandbox->engine->watchdog, err);
     if (status != 0)
@@ -406,11 +440,29 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
         limits->cpu_end_ns = frame->watch.cpu_end_ns;
         limits->wait_ns = frame->watch.wait_left_ns;
     }
-    calls->is_pending = false;
-    calls_forget_end(calls);
-    frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
-    status = answer_pending(sandbox, answer, ret_outcome)
-                 ? run_frame(sandbox, frame, ret_outcome, err)
-                 : check_vm(sandbox, err);
-    return run_end(sandbox, limits, status, ret_outcome);
+    return run_unparked(sandbox, answer, ret_outcome, err);
+}
+
+/* Begin the limits of a call that a snapshot brought. Takes them over on success. */
+static int limits_begin(husk_sandbox *sandbox, struct call_limits *take_limits,
+                        struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    int status = frame_limit(sandbox, &calls->outermost, take_limits, err);
+    if (status != 0)
+        return status;
+    calls->pending.limits = *take_limits;
+    calls->pending.is_brought = false;
+    return 0;
+}
+
+int run_brought(husk_sandbox *sandbox, const struct husk_answer *answer,
+                struct call_limits *take_limits, struct husk_outcome *ret_outcome,
+                struct husk_error *err) {
+    int status = machine_unpark(sandbox->machine, false, err);
+    if (status == 0)
+        status = limits_begin(sandbox, take_limits, err);
+    if (status != 0)
+        return status;
+    stat_count(sandbox->tally, STAT_calls);
+    return run_unparked(sandbox, answer, ret_outcome, err);
 }

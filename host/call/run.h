@@ -18,5 +18,10 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
  * HUSK_E_SYS with nothing changed; then the call is still pending. */
 int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                struct husk_outcome *ret_outcome, struct husk_error *err);
+/* The same for a call that a snapshot brought, with its limits, which this function takes over on
+ * success. */
+int run_brought(husk_sandbox *sandbox, const struct husk_answer *answer,
+                struct call_limits *take_limits, struct husk_outcome *ret_outcome,
+                struct husk_error *err);
 
 #endif

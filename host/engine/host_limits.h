@@ -50,6 +50,8 @@
 #define LIMIT_STRING_BYTES (512u << 20)
 /* WASI's state has some hundred bytes. */
 #define LIMIT_HOST_STATE_BYTES (16u << 20)
+/* husk_image_set_note(): leaves most of that to the host functions */
+#define LIMIT_IMAGE_NOTE_BYTES (1u << 20)
 /* Pages that are made private before the first run. 64 MiB of them cost more than the page faults
  * that they save. */
 #define LIMIT_HOT_PAGES 16384u

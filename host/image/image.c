@@ -108,7 +108,7 @@ int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
     for (uint32_t i = 0; i < image->runs_count; i++)
         if (image->runs[i].gva < HUSK_DATA_END_GVA)
             info.data_bytes += image->runs[i].bytes;
-        else if (!husk_is_files_gva(image->runs[i].gva))
+        else if (!husk_is_files_gva(image->runs[i].gva) && !image_is_stack_gva(image->runs[i].gva))
             info.memory_bytes += image->runs[i].bytes;
     for (uint32_t i = 0; i < code->memories_count; i++)
         info.memory_pages += image->memory_sizes[i];

@@ -290,7 +290,7 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
     for (uint32_t i = image->data_segments_count; i < image->segments_count; i++) {
         const struct image_segment *segment = &image->segments[i];
         uint64_t mem_idx = 0;
-        if (husk_is_files_gva(segment->gva))
+        if (husk_is_files_gva(segment->gva) || image_is_stack_gva(segment->gva))
             continue;
         if (segment->gva >= HUSK_MEM1_BASE_GVA)
             mem_idx = (segment->gva - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
@@ -578,5 +578,7 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
         status = check_hot_pages(image, err);
     if (status == 0)
         status = check_host_state(image, err);
+    if (status == 0)
+        status = image_check_standing(image, err);
     return status;
 }

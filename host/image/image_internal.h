@@ -133,10 +133,12 @@ struct image_code {
     const struct husk_image_line_row *lines;
     const uint8_t *host_state; /* of a snapshot's file, like the next two */
     const uint64_t *hot_pages;
+    const struct husk_image_standing *standing; /* none, or one row */
+    const struct husk_image_slot *standing_args;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
         memories_count, tables_count, globals_count, tags_count, instances_count, code_rows_count,
         unwind_rows_count, inlined_rows_count, inlined_calls_count, files_count, lines_count,
-        host_state_count, hot_pages_count;
+        host_state_count, hot_pages_count, standing_count, standing_args_count;
     /* wasm pages, by memory: the declared sizes, or those of the snapshot's file */
     const uint64_t *memory_sizes;
     const uint64_t *table_sizes; /* entries, by table */
@@ -182,6 +184,9 @@ struct husk_image {
     /* The private layer: its contents lie in [HUSK_FILES_GVA, + files_bytes); 0: there is none. A
      * page multiple */
     uint64_t files_bytes;
+    /* A call that stands at a host function, with its arguments; NULL: there is none. */
+    const struct husk_image_standing *standing;
+    const struct husk_image_slot *standing_args;
     /* those of the code; for a snapshot in memory, only those of data */
     const struct image_segment *segments;
     uint32_t segments_count, data_segments_count;
@@ -190,6 +195,8 @@ struct husk_image {
     uint64_t *own_sizes;
     uint8_t *own_host_state;
     struct image_segment *own_segments;
+    struct husk_image_standing *own_standing;
+    struct husk_image_slot *own_standing_args;
 
     /* the fixed mappings of a sandbox with default sizes. Made when first needed, under the lock */
     pthread_mutex_t template_lock;
@@ -303,6 +310,20 @@ bool image_state_next(const struct husk_image *image, uint32_t *at, struct image
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
 int image_names_make(struct image_code *code, struct husk_error *err);
 void image_names_done(struct image_code *code);
+
+/* image_standing.c. The part of the stack that the image has: [*, HUSK_STACK_TOP_GVA), whole pages.
+ * Without a standing call that is nothing. */
+uint64_t image_stack_gva(const struct husk_image *image);
+/* Can a call that stands at a host function have this stack pointer, in [from, to)? */
+bool image_stack_is_possible(uint64_t stack_gva, uint64_t from, uint64_t to);
+/* The parameters and results of the host function at which the standing call stands. */
+struct husk_functype image_standing_type(const struct husk_image *image);
+/* Check the standing call, if there is one, and its stack segment. */
+int image_check_standing(const struct husk_image *image, struct husk_error *err);
+/* True: the address is in the region of the stack. */
+static inline bool image_is_stack_gva(uint64_t gva_value) {
+    return gva_value >= HUSK_STACK_LOW_GVA && gva_value < HUSK_STACK_TOP_GVA;
+}
 
 /* [gva, gva + bytes) lies in the text segment / in one data segment. */
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes);

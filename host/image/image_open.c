@@ -72,6 +72,8 @@ static void image_free(husk_image *image) {
     free(image->own_segments);
     free(image->own_sizes);
     free(image->own_host_state);
+    free(image->own_standing);
+    free(image->own_standing_args);
     free(image->hot_gvas);
     free(image->seen_gvas);
     code_unref(image->code);
@@ -183,6 +185,8 @@ static int image_fill(husk_image *image, struct husk_error *err) {
     image->segments_count = code->segments_count;
     image->data_segments_count = code->data_segments_count;
     image->files_bytes = files_bytes_of(code);
+    image->standing = code->standing_count > 0 ? code->standing : NULL;
+    image->standing_args = code->standing_args;
     int status = copy_hot_pages(image, err);
     return status != 0 ? status : image_runs_of_segments(image, err);
 }

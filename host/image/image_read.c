@@ -97,8 +97,11 @@ static int add_writable(struct image_code *code, const Elf64_Phdr *ph, uint64_t 
     bool is_data = ph->p_vaddr >= HUSK_DATA_GVA && ph->p_vaddr < HUSK_DATA_END_GVA;
     if (is_data && ph->p_memsz > HUSK_DATA_END_GVA - ph->p_vaddr)
         return bad_segment(err, at, ph, "does not fit the data region");
-    if (!is_data && ph->p_vaddr < HUSK_MEM0_GVA)
-        return bad_segment(err, at, ph, "writable, but neither data nor linear memory");
+    const bool is_stack = image_is_stack_gva(ph->p_vaddr);
+    if (is_stack && ph->p_memsz > HUSK_STACK_TOP_GVA - ph->p_vaddr)
+        return bad_segment(err, at, ph, "does not fit the stack region");
+    if (!is_data && !is_stack && ph->p_vaddr < HUSK_MEM0_GVA)
+        return bad_segment(err, at, ph, "writable, but neither data, stack nor linear memory");
     code->segments[code->segments_count++] = (struct image_segment){.gva = ph->p_vaddr,
                                                                     .file_offset = ph->p_offset,
                                                                     .file_bytes = ph->p_filesz,

@@ -40,6 +40,8 @@
 #define ROWS_MAX_TABLE_SIZES LIMIT_TABLES
 #define ROWS_MAX_HOST_STATE LIMIT_HOST_STATE_BYTES
 #define ROWS_MAX_HOT_PAGES LIMIT_HOT_PAGES
+#define ROWS_MAX_STANDING 1u
+#define ROWS_MAX_STANDING_ARGS LIMIT_ARITY
 
 static const uint32_t rows_max[HUSK_REC_COUNT] = {
 #define HUSK_IMAGE_RECORD(id, name, type, first_bytes, flags) ROWS_MAX_##id,
@@ -264,6 +266,8 @@ static void set_fields(struct image_code *code) {
     SET_FIELD(lines, HUSK_REC_LINES);
     SET_FIELD(host_state, HUSK_REC_HOST_STATE);
     SET_FIELD(hot_pages, HUSK_REC_HOT_PAGES);
+    SET_FIELD(standing, HUSK_REC_STANDING);
+    SET_FIELD(standing_args, HUSK_REC_STANDING_ARGS);
 #undef SET_FIELD
 }
 

@@ -149,8 +149,8 @@ static int check_plan(const struct buf *loads, struct husk_error *err) {
     return 0;
 }
 
-/* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, memory 0, the private layer,
- * the other memories. They ascend by address. */
+/* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, the stack of a standing call,
+ * memory 0, the private layer, the other memories. They ascend by address. */
 static int plan_loads(const husk_image *image, struct buf *loads, struct husk_error *err) {
     const struct image_code *code = image->code;
     add_load(loads, PF_R | PF_X, HUSK_TEXT_GVA, code->text_file_bytes, code->text_file_bytes);
@@ -160,6 +160,7 @@ static int plan_loads(const husk_image *image, struct buf *loads, struct husk_er
     plan_data(image, loads);
     if (!loads->failed)
         fill_data(image, loads, data_first);
+    plan_memory(image, image_stack_gva(image), HUSK_STACK_TOP_GVA, UINT64_MAX, loads);
     plan_memories(image, loads);
     return check_plan(loads, err);
 }
@@ -193,6 +194,13 @@ static int write_note(const husk_image *image, const struct buf *hot_pages, stru
         (struct image_record_rows){image->host_state, image->host_state_count};
     records[HUSK_REC_HOT_PAGES] =
         (struct image_record_rows){hot_pages->data, hot_pages->count / sizeof(uint64_t)};
+    if (image->standing != NULL) {
+        records[HUSK_REC_STANDING] = (struct image_record_rows){image->standing, 1};
+        records[HUSK_REC_STANDING_ARGS] = (struct image_record_rows){
+            image->standing_args, (uint32_t)image_standing_type(image).params_count};
+    } else {
+        records[HUSK_REC_STANDING].count = records[HUSK_REC_STANDING_ARGS].count = 0;
+    }
     if (image->host_state_count > LIMIT_HOST_STATE_BYTES)
         return error_set(err, HUSK_E_LIMIT,
                          "host functions keep %u bytes of state; a file can have %u",
@@ -255,6 +263,10 @@ static int put_readonly(const struct saved_load *saved) {
 static void writable_name(const Elf64_Phdr *load, char name[48], uint32_t *part_idx) {
     const bool is_data = load->p_vaddr < HUSK_DATA_END_GVA;
     const bool is_files = husk_is_files_gva(load->p_vaddr);
+    if (image_is_stack_gva(load->p_vaddr)) {
+        snprintf(name, 48, ".stack");
+        return;
+    }
     const uint32_t mem_idx =
         load->p_vaddr < HUSK_MEM1_BASE_GVA
             ? 0

@@ -9,10 +9,12 @@ set(sources
     image_hash.c
     image_layers.c
     image_names.c
+    image_note.c
     image_open.c
     image_read.c
     image_records.c
     image_runs.c
     image_save.c
+    image_standing.c
     image_stream.c
     image_tags.c)

@@ -43,6 +43,7 @@ void calls_forget_pending(struct call_state *calls) {
     call_limits_done(&calls->pending.limits);
     calls->pending = (struct call_pending){0};
     calls->is_pending = false;
+    calls->values_used = 0;
 }
 
 HOT void calls_abandon(struct call_state *calls, struct husk_engine *engine) {

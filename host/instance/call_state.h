@@ -37,7 +37,16 @@ struct call_limits {
     husk_cancel *cancel; /* referenced; NULL: none */
     void (*passed)(void *user);
     void *passed_user;
+    bool is_single; /* of husk_call(), which makes one call */
 };
+
+static inline struct call_limits call_limits_none(void) {
+    return (struct call_limits){.wall_end_ns = UINT64_MAX,
+                                .cpu_end_ns = UINT64_MAX,
+                                .wait_ns = UINT64_MAX,
+                                .wall_begin_ns = UINT64_MAX,
+                                .cpu_begin_ns = UINT64_MAX};
+}
 
 /* The fields that every call uses come first, in one cache line. */
 struct call_frame {
@@ -49,6 +58,10 @@ struct call_frame {
     bool is_watched;
     /* A nested call ran while this one was in a host function, so registers must be put back. */
     bool was_nested;
+    bool is_single; /* see call_limits */
+    /* A snapshot brought the call: whenever registers are put back, it goes on by the entry page,
+     * because the VM may be anybody's. */
+    bool was_brought;
     struct watch watch;
     struct cancel_entry cancel_entry;
     struct vm_regs regs; /* at the host call that is being served */
@@ -63,6 +76,7 @@ struct call_pending {
     struct call_limits limits;
     uint64_t cpu_used_ns; /* set while no thread runs the call, if its CPU time is measured */
     enum call_step step;
+    bool is_brought;                   /* by a snapshot, and not resumed yet: it has no limits */
     const struct husk_image_func *row; /* the export; NULL: husk_sandbox_start() */
     struct husk_value *args; /* arguments for the export, before CALL_STEP_EXPORT; owned */
     size_t args_count;
@@ -85,7 +99,8 @@ struct call_state {
     /* The outermost call awaits an answer. Calls may run inside it, as if its host function had
      * made them. */
     bool is_pending;
-    uint32_t values_used;        /* of linkage.values, by the host calls in progress */
+    /* of linkage.values, by the host calls in progress, and by the pending one */
+    uint32_t values_used;
     struct call_frame outermost; /* used while `frame` is not NULL */
     /* In a poisoned sandbox: the limit that cut a call off, if one did. */
     enum husk_limit_kind cut_by;

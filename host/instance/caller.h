@@ -3,7 +3,7 @@
 #ifndef HOST_CALLER_H
 #define HOST_CALLER_H
 
-#include "husk.h"
+#include "linkage.h"
 
 enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED, CALLER_PENDING, CALLER_THREW };
 
@@ -11,6 +11,7 @@ struct husk_caller {
     husk_sandbox *sandbox;
     uint32_t memory_idx; /* of the instance that calls */
     enum caller_end end;
+    const struct linked_func *func; /* that serves the call */
     int32_t exit_code;
     uint32_t tag_idx;          /* CALLER_THREW */
     struct husk_value *thrown; /* CALLER_THREW: the values; there is room for any exception */

@@ -20,6 +20,7 @@
 #include "pages.h"
 #include "sizing_make.h"
 #include "spare.h"
+#include "standing.h"
 #include "values.h"
 #include "hot.h"
 
@@ -105,6 +106,7 @@ HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     sandbox->owes_restored_call = image->is_snapshot && image->code->restored_idx != UINT32_MAX;
     if (!image->is_snapshot)
         apply_imports(sandbox);
+    standing_begin(sandbox);
     sandbox_count_memory(sandbox);
 }
 

@@ -180,6 +180,17 @@ static int size_files(struct sizing *sizing, const husk_image *image, const stru
     return 0;
 }
 
+/* All of the sandbox's stack is there, so it need only be large enough. */
+static int check_stack(const husk_image *image, uint64_t stack_bytes, struct husk_error *err) {
+    const uint64_t bytes = HUSK_STACK_TOP_GVA - image_stack_gva(image);
+    return bytes <= stack_bytes
+               ? 0
+               : error_set(err, HUSK_E_LIMIT,
+                           "the call that stands in the snapshot has %llu bytes on its stack; "
+                           "stack_bytes is %llu",
+                           (unsigned long long)bytes, (unsigned long long)stack_bytes);
+}
+
 int sizing_make(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                 const struct husk_sandbox_options *limits, struct husk_error *err) {
     *sizing = (struct sizing){0};
@@ -193,6 +204,8 @@ int sizing_make(struct sizing *sizing, const husk_image *image, const struct lin
         status = size_tables(sizing, image, linkage, limits->table_max_entries, err);
     if (status == 0)
         status = size_files(sizing, image, linkage, err);
+    if (status == 0)
+        status = check_stack(image, limits->stack_bytes, err);
     if (status != 0)
         sizing_done(sizing);
     return status;

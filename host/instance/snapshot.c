@@ -1,5 +1,6 @@
 /*
- * host/instance/snapshot.c: takes snapshots: an image of a sandbox as it is between two calls.
+ * host/instance/snapshot.c: takes snapshots: an image of a sandbox as it is between two calls, or
+ * while a call stands at a host function (standing.h).
  * Pages that differ from the image it was loaded from are written to a new file. For all other
  * pages, the snapshot has the same runs as that image. So its cost follows the number of written
  * pages, and snapshots of snapshots share layers.
@@ -12,12 +13,14 @@
 
 #include "auto.h"
 #include "buf.h"
+#include "caller.h"
 #include "clock.h"
 #include "error.h"
 #include "file.h"
 #include "image_internal.h"
 #include "pages.h"
 #include "sandbox_internal.h"
+#include "standing.h"
 
 /*
  * Every field of an instance and its machine is one of these. If you add a field, decide which.
@@ -27,8 +30,10 @@
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()),
  *                                     sizes.table_entries, arena: memories' contents and sizes,
  *                                     data, files (the private layer)
- *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
- *                                     while one is pending), regs of the vCPU
+ *                                     With a standing call: the used stack, of calls and of the
+ *                                     vCPU's registers what standing.c saves
+ *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the
+ *                                     vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
  *                                     was_restored,
  *                                     is_poisoned, poisoned_by, changes_begun, is_resized,
@@ -64,9 +69,11 @@ _Static_assert(sizeof(struct arena) == 248 && sizeof(struct arena_memory) == 32,
 
 /* ---- which pages ---- */
 
+/* The pages that differ from the image below. */
 struct page_list {
     const uint8_t **pages; /* host addresses, ascending */
     uint32_t count, capacity;
+    uint64_t stack_gva; /* what is kept of the stack: from here on */
 };
 
 static int list_add(struct page_list *list, const uint8_t *page, struct husk_error *err) {
@@ -96,11 +103,14 @@ static bool differs(const struct machine *machine, uint64_t gva_value, const uin
     return source != NULL ? memcmp(page, source, HUSK_PAGE_SIZE) != 0 : !page_is_zero(page);
 }
 
-/* Stack and mailbox hold nothing between calls. Memory beyond its size belongs to nobody. All of
- * the private layer is kept. */
-static bool is_kept(const struct machine *machine, uint64_t gva_value) {
+/* Stack and mailbox hold nothing between calls; of a standing call, the used part of the stack
+ * counts. Memory beyond its size belongs to nobody. All of the private layer is kept. */
+static bool is_kept(const struct machine *machine, const struct page_list *list,
+                    uint64_t gva_value) {
     if (husk_is_files_gva(gva_value))
         return true;
+    if (image_is_stack_gva(gva_value))
+        return gva_value >= list->stack_gva;
     if (gva_value >= HUSK_MAILBOX_GVA && gva_value < HUSK_MEM0_GVA)
         return false;
     return arena_span(&machine->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
@@ -109,7 +119,7 @@ static bool is_kept(const struct machine *machine, uint64_t gva_value) {
 static int list_page(struct machine *machine, struct page_list *list, const uint8_t *page,
                      struct husk_error *err) {
     uint64_t gva_value = arena_gva_of(&machine->arena, page);
-    if (!is_kept(machine, gva_value) || !differs(machine, gva_value, page))
+    if (!is_kept(machine, list, gva_value) || !differs(machine, gva_value, page))
         return 0;
     return list_add(list, page, err);
 }
@@ -241,17 +251,23 @@ static void append_run(struct image_run *runs, uint32_t *count, const struct ima
                                           .offset = run->offset + (from - run->gva)};
 }
 
+/* Of a run of the image below: the stack that is not kept does not count. */
+static uint64_t base_from(const struct image_run *run, uint64_t stack_gva) {
+    return image_is_stack_gva(run->gva) && run->gva < stack_gva ? stack_gva : run->gva;
+}
+
 /* Merge the runs: the layer's, and the base's where the layer has none. `merged` has room for
  * 2 * layer + base. */
 static uint32_t merge_runs(const husk_image *base, const struct image_run *layer,
-                           uint32_t layer_count, struct image_run *merged) {
+                           uint32_t layer_count, uint64_t stack_gva, struct image_run *merged) {
     uint32_t count = 0, at = 0;
     /* end of the layer's runs so far; one of them may cover several of the base's runs */
     uint64_t layer_end = 0;
     for (uint32_t i = 0; i < base->runs_count; i++) {
         const struct image_run *run = &base->runs[i];
         const uint64_t end = run->gva + run->bytes;
-        uint64_t from = run->gva > layer_end ? run->gva : layer_end;
+        uint64_t from = base_from(run, stack_gva);
+        from = from > layer_end ? from : layer_end;
         for (; at < layer_count && layer[at].gva < end; at++) {
             append_run(merged, &count, run, from, layer[at].gva);
             append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
@@ -282,7 +298,7 @@ static int make_runs(struct machine *machine, const struct page_list *list, husk
         free(merged);
         return status;
     }
-    snapshot->runs_count = merge_runs(machine->mapped, layer, count, merged);
+    snapshot->runs_count = merge_runs(machine->mapped, layer, count, list->stack_gva, merged);
     snapshot->runs = merged;
     for (uint32_t i = 0; i < count; i++)
         image_file_unref(layer[i].file);
@@ -359,12 +375,16 @@ static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot,
     return 0;
 }
 
-static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+static int snapshot_fill(husk_sandbox *sandbox, const struct standing_call *call,
+                         husk_image *snapshot, struct husk_error *err) {
     struct page_list list = {0};
     snapshot->is_snapshot = true;
     snapshot->spare = sandbox->spare;
     snapshot->flags = (sandbox->image->flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
-    int status = make_segments(sandbox->machine, snapshot, err);
+    int status = call != NULL ? standing_save(sandbox, call, snapshot, err) : 0;
+    list.stack_gva = image_stack_gva(snapshot);
+    if (status == 0)
+        status = make_segments(sandbox->machine, snapshot, err);
     if (status == 0)
         status = make_sizes(sandbox->machine, snapshot, err);
     if (status == 0)
@@ -381,8 +401,11 @@ static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct hus
     return status;
 }
 
-static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *err) {
-    int status = sandbox_check_idle(sandbox, "a snapshot", err);
+/* `call` is NULL between two calls. */
+static int check_can_snapshot(const husk_sandbox *sandbox, const struct standing_call *call,
+                              struct husk_error *err) {
+    int status = call == NULL ? sandbox_check_idle(sandbox, "a snapshot", err)
+                              : engine_check_process(sandbox->engine, err);
     if (status != 0)
         return status;
     if (sandbox->image == NULL)
@@ -392,6 +415,8 @@ static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *er
         return error_set(
             err, HUSK_E_POISONED,
             "the sandbox was cut off in mid-call, or a restore failed half-way; restore it first");
+    if (call != NULL)
+        return standing_check(sandbox, call, err);
     bool needs_init = (sandbox->image->flags & HUSK_IMAGE_NEEDS_INIT) != 0;
     if (sandbox->start == SANDBOX_START_FAILED ||
         (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
@@ -400,18 +425,17 @@ static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *er
     return 0;
 }
 
-int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
-                          struct husk_error *err) {
-    if (sandbox == NULL || ret_snapshot == NULL)
-        return error_set(err, HUSK_E_INVAL, "husk_sandbox_snapshot: a NULL argument");
-    int status = check_can_snapshot(sandbox, err);
+/* With the call, which stands; NULL: between two calls. */
+static int take_snapshot(husk_sandbox *sandbox, const struct standing_call *call,
+                         husk_image **ret_snapshot, struct husk_error *err) {
+    int status = check_can_snapshot(sandbox, call, err);
     if (status != 0)
         return status;
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
     husk_image *snapshot = image_new(sandbox->engine, sandbox->image->code);
     if (snapshot == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
-    status = snapshot_fill(sandbox, snapshot, err);
+    status = snapshot_fill(sandbox, call, snapshot, err);
     if (status != 0) {
         husk_image_unref(snapshot);
         return error_while(err, status, "taking a snapshot");
@@ -424,6 +448,35 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
     stat_measure(sandbox->tally, HUSK_HISTOGRAM_SNAPSHOT, ns);
     *ret_snapshot = snapshot;
     return 0;
+}
+
+/* The call that stands: `func` is the host function that it called. */
+static int snapshot_standing(husk_sandbox *sandbox, const struct linked_func *func,
+                             husk_image **ret_snapshot, struct husk_error *err) {
+    const struct call_frame *frame = sandbox->calls.frame;
+    struct vm_regs regs = frame->regs;
+    if (!frame->was_nested)
+        machine_get_regs(sandbox->machine, &regs);
+    const struct standing_call call = {.func = func, .regs = &regs};
+    return take_snapshot(sandbox, &call, ret_snapshot, err);
+}
+
+int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
+                          struct husk_error *err) {
+    if (sandbox == NULL || ret_snapshot == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_snapshot: a NULL argument");
+    if (calls_stand_still(&sandbox->calls))
+        return snapshot_standing(sandbox, sandbox->calls.pending.func, ret_snapshot, err);
+    return take_snapshot(sandbox, NULL, ret_snapshot, err);
+}
+
+int husk_caller_snapshot(husk_caller *caller, husk_image **ret_snapshot, struct husk_error *err) {
+    if (caller == NULL || ret_snapshot == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_caller_snapshot: a NULL argument");
+    if (caller->end != CALLER_GOES_ON)
+        return error_set(err, HUSK_E_STATE,
+                         "the host function has said how it ends, so it cannot be called again");
+    return snapshot_standing(caller->sandbox, caller->func, ret_snapshot, err);
 }
 
 int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err) {

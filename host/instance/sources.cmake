@@ -15,5 +15,6 @@ set(sources
     sandbox_stats.c
     sizing_make.c
     snapshot.c
+    standing.c
     table_access.c
     values.c)

@@ -203,14 +203,13 @@ int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes 
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
     status = map_readonly(arena, image, err);
-    if (status == 0) /* the mailbox and the stack, which are zero */
+    if (status == 0) /* the mailbox and the stack, which are zero, but for a standing call's */
         status =
             make_accessible((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES + arena->stack_bytes, err);
     for (uint32_t i = 0; i < count && status == 0; i++) {
         const struct arena_region *region = &regions[i];
-        if (region->gva >= HUSK_MAILBOX_GVA && region->gva < HUSK_MEM0_GVA)
-            continue;
-        if (!is_in_one_run(image, region->gva, region->bytes))
+        const bool is_accessible = region->gva >= HUSK_MAILBOX_GVA && region->gva < HUSK_MEM0_GVA;
+        if (!is_accessible && !is_in_one_run(image, region->gva, region->bytes))
             status = make_accessible(region->hva, region->bytes, err);
         if (status == 0)
             status = map_runs(image, region->hva, region->gva, region->bytes, err);

@@ -18,6 +18,33 @@ HOT void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
                                  .rflags = START_RFLAGS};
 }
 
+void vm_regs_keep(const struct vm_regs *regs, struct vm_kept *ret_kept) {
+    *ret_kept = (struct vm_kept){
+        .stack_gva = regs->rsp,
+        .regs = {regs->rbx, regs->rbp, regs->r12, regs->r13, regs->r14, regs->r15}};
+}
+
+void vm_regs_stand(const struct vm_kept *kept, uint64_t pc, struct vm_regs *ret_regs) {
+    *ret_regs = (struct vm_regs){.rip = pc,
+                                 .rsp = kept->stack_gva,
+                                 .rbx = kept->regs[0],
+                                 .rbp = kept->regs[1],
+                                 .r12 = kept->regs[2],
+                                 .r13 = kept->regs[3],
+                                 .r14 = kept->regs[4],
+                                 .r15 = kept->regs[5],
+                                 .rflags = START_RFLAGS};
+}
+
+void vm_regs_reenter(const struct vm_regs *regs, uint64_t ticket, uint64_t pc,
+                     struct vm_regs *ret_regs) {
+    struct vm_kept kept;
+    vm_regs_keep(regs, &kept);
+    vm_regs_stand(&kept, SYS_ENTRY_GVA, ret_regs);
+    ret_regs->r10 = ticket;
+    ret_regs->r11 = pc;
+}
+
 void vm_regs_touch(uint64_t list_gva, uint32_t count, struct vm_regs *ret_regs) {
     *ret_regs = (struct vm_regs){.rip = SYS_ENTRY_GVA,
                                  .r11 = SYS_ENTRY_GVA + SYS_TOUCH_OFFSET,

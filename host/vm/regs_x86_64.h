@@ -30,6 +30,21 @@ struct vm_start {
 };
 
 void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs);
+/* The registers that a call which stands at a host function needs to go on: those that the C
+ * convention keeps. */
+#define VM_KEPT_REGS 6u
+#define VM_KEPT_BASE 1u /* the one that backtraces need: RBP */
+struct vm_kept {
+    uint64_t stack_gva;
+    uint64_t regs[VM_KEPT_REGS]; /* RBX, RBP, R12 to R15 */
+};
+void vm_regs_keep(const struct vm_regs *regs, struct vm_kept *ret_kept);
+/* As they were at the host call; `pc` is where the guest goes on. */
+void vm_regs_stand(const struct vm_kept *kept, uint64_t pc, struct vm_regs *ret_regs);
+/* Let such a call go on by way of the entry page, so that the VM may be anybody's. Registers that
+ * nobody needs become zero. */
+void vm_regs_reenter(const struct vm_regs *regs, uint64_t ticket, uint64_t pc,
+                     struct vm_regs *ret_regs);
 /* Instead of a call: code of the entry page touches `count` places, at least one. The list of their
  * addresses is at list_gva; VM_TOUCH_WRITES in one: the byte is written, with what it is. The run
  * ends as that of a call that returned. */

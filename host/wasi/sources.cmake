@@ -1,6 +1,7 @@
 # WASI preview 1.
 set(sources
     wasi.c
+    wasi_awaited_io.c
     wasi_beneath.c
     wasi_callback_io.c
     wasi_clock.c

@@ -97,6 +97,7 @@ struct wasi_call {
     const uint64_t *args; /* i32 zero-extended */
     bool is_unstable;     /* called through "wasi_unstable" */
     int status;           /* HUSK_E_…: a callback failed, which ends the guest's call */
+    bool is_pending;      /* it did nothing: its input is awaited (wasi_awaited_io.c) */
     bool has_exited;      /* set by proc_exit, with exit_code */
     uint32_t exit_code;
 };

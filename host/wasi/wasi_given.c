@@ -84,7 +84,7 @@ static int stream_check(const struct husk_wasi_stream *stream, uint32_t idx,
     const uint32_t way = HUSK_WASI_READ | HUSK_WASI_WRITE, more = HUSK_WASI_SEEK | HUSK_WASI_RESIZE;
     const enum husk_wasi_stream_kind kind = stream->kind;
     const char *name = stream_names[idx];
-    if ((unsigned)kind > HUSK_WASI_CALLBACK)
+    if ((unsigned)kind > HUSK_WASI_AWAITED)
         return error_set(err, HUSK_E_INVAL, "the stream for %s is of the unknown kind %u", name,
                          (unsigned)kind);
     if ((has_descriptor(stream) && kind != HUSK_WASI_DESCRIPTOR) ||
@@ -100,10 +100,11 @@ static int stream_check(const struct husk_wasi_stream *stream, uint32_t idx,
                          "the stream for %s has the rights 0x%x; it wants HUSK_WASI_READ or "
                          "HUSK_WASI_WRITE, and HUSK_WASI_… only",
                          name, stream->rights);
-    if ((kind == HUSK_WASI_BYTES && idx != 0) || (kind == HUSK_WASI_BUFFER && idx == 0))
+    const bool is_for_input = kind == HUSK_WASI_BYTES || kind == HUSK_WASI_AWAITED;
+    if ((is_for_input && idx != 0) || (kind == HUSK_WASI_BUFFER && idx == 0))
         return error_set(err, HUSK_E_INVAL,
-                         "the stream for %s cannot be of this kind (%u): bytes are for standard "
-                         "input, a buffer for output and error",
+                         "the stream for %s cannot be of this kind (%u): bytes and awaited data "
+                         "are for standard input, a buffer for output and error",
                          name, (unsigned)kind);
     if (stream->bytes == NULL && stream->bytes_count > 0)
         return error_set(err, HUSK_E_INVAL, "the stream for %s has %zu bytes, which are NULL", name,
@@ -160,6 +161,7 @@ static int stream_make(struct wasi_stream *stream, uint8_t idx,
                     (stream->read != NULL ? WASI_RIGHT_FD_READ : 0) |
                         (stream->write != NULL ? WASI_RIGHT_FD_WRITE : 0));
         return 0;
+    case HUSK_WASI_AWAITED: stream_open(stream, &wasi_awaited_ops, WASI_RIGHT_FD_READ); return 0;
     }
     return 0;
 }

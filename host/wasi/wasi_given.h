@@ -75,5 +75,6 @@ void wasi_given_done(struct wasi_given *given);
 
 extern const struct wasi_fd_ops wasi_bytes_ops, wasi_buffer_ops; /* wasi_memory_io.c */
 extern const struct wasi_fd_ops wasi_callback_ops;               /* wasi_callback_io.c */
+extern const struct wasi_fd_ops wasi_awaited_ops;                /* wasi_awaited_io.c */
 
 #endif

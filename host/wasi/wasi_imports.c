@@ -68,6 +68,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
     if (call.status != 0)
         return call.status;
+    if (call.is_pending)
+        return husk_caller_pending(caller);
     if (call.has_exited)
         return husk_caller_exit(caller, (int32_t)call.exit_code);
     if (func->has_result)
@@ -242,7 +244,9 @@ int husk_sandbox_set_wasi(husk_sandbox *sandbox, const struct husk_wasi_request 
     struct wasi_given given;
     if (sandbox == NULL || request == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_set_wasi: a NULL argument");
-    int status = sandbox_check_idle(sandbox, "replacing WASI's streams and values", err);
+    /* A pending call is not in the middle of a function of WASI: one that awaits input has done
+     * nothing. */
+    int status = sandbox_check_still(sandbox, "replacing WASI's streams and values", err);
     if (status == 0)
         status = state_of(sandbox, &ctx, err);
     if (status == 0)

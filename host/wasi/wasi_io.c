@@ -64,6 +64,8 @@ static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_pos
     if (wasi_err != 0)
         return wasi_err;
     const long moved = transfer.fd->ops->transfer(&transfer);
+    if (call->is_pending)
+        return WASI_SUCCESS;
     return moved < 0 ? wasi_errno_of((int)-moved) : wasi_put_u32(call, out, (uint32_t)moved);
 }
 

@@ -176,6 +176,20 @@ static uint16_t poll_run(struct poll_set *set) {
     return WASI_SUCCESS;
 }
 
+/* Does the guest wait for input that is awaited? Looked at before anything else: a call that will
+ * be made again must not have read a clock. */
+static bool has_awaited(const struct wasi_call *call, const uint8_t *in, uint32_t count,
+                        size_t sub_bytes) {
+    struct wasi_fd *fd = NULL;
+    for (uint32_t i = 0; i < count; i++, in += sub_bytes)
+        if (in[8] == WASI_EVENT_FD_READ &&
+            wasi_fd_get(call, load_u32(in + 16), WASI_RIGHT_FD_READ | WASI_RIGHT_POLL_FD_READWRITE,
+                        &fd) == 0 &&
+            fd->ops == &wasi_awaited_ops)
+            return true;
+    return false;
+}
+
 uint16_t wasi_poll_oneoff(struct wasi_call *call) {
     struct poll_set set = {.call = call, .count = wasi_arg32(call, 2)};
     size_t sub_bytes = call->is_unstable ? WASI_SUBSCRIPTION0_BYTES : WASI_SUBSCRIPTION_BYTES;
@@ -186,6 +200,9 @@ uint16_t wasi_poll_oneoff(struct wasi_call *call) {
     set.events = wasi_span(call, call->args[1], (uint64_t)set.count * WASI_EVENT_BYTES);
     if (in == NULL || set.events == NULL || wasi_span(call, call->args[3], 4) == NULL)
         return WASI_EFAULT;
+    call->is_pending = has_awaited(call, in, set.count, sub_bytes);
+    if (call->is_pending)
+        return WASI_SUCCESS;
     set.subs = calloc(set.count, sizeof *set.subs);
     set.pollfds = calloc(set.count, sizeof *set.pollfds);
     if (set.subs != NULL && set.pollfds != NULL) {

@@ -7,6 +7,8 @@ same "host_function without a file" "$("$examples/host_function" 2>&1; echo $?)"
 2"
 same "run_script without a script" "$("$examples/run_script" nowhere.wasm 2>&1; echo $?)" "usage: run_script [-n TIMES] script.wasm|.husk SCRIPT…
 2"
+same "warm without a file" "$("$examples/warm" 2>&1 </dev/null; echo $?)" "usage: warm SNAPSHOT.husk [TIMES [FUNCTION]] <request
+2"
 same "sessions: without a VM" "$("$examples/sessions" 0 2>&1 </dev/null; echo $?)" "usage: sessions [VMS] <lines of a name and a number
 2"
 need_kvm
@@ -26,6 +28,13 @@ if ! [ -f "$examples/plugin.wasm" ]; then
     skip "host_function, plugin_host" "no clang with wasi-libc to compile their guests"
     finish
 fi
+same "warm: a line, from a program that stands at its input" "$("$husk" snapshot "$examples/answer.wasm" --until stdin -o "$scratch/answer.husk" &&
+    echo 100 | "$examples/warm" "$scratch/answer.husk" 20 2>"$scratch/times")" 101
+contains "warm: times" "$(cat "$scratch/times")" "20 requests: median "
+same "warm: a missing file" "$("$examples/warm" nowhere.husk 2>&1 </dev/null; echo $?)" "nowhere.husk: cannot be read
+1"
+contains "warm: a module that does not stand" "$(echo 100 | "$examples/warm" "$examples/answer.wasm" 2>&1; echo $?)" "no call of the sandbox is pending
+1"
 same "host_function" "$("$examples/host_function" "$examples/host_function.wasm")" "guest says: adding up
 3 apples and 4 pears: 4.50
 plums: trap: there is no price for 'plum'

@@ -63,7 +63,7 @@ fi
 
 structs="engine_options wasi_options wasi_stream wasi_clock wasi_request sandbox_options limits answer compile_options open_options cache_clean_options"
 whole="call many bytes throw" # nothing to leave out: without its first fields it calls nothing
-outputs="cache_cleaned cache_info compiled exception_info host_info extern image_info outcome backtrace stats sandbox_stats histogram wasm_info wasi_output"
+outputs="cache_cleaned cache_info compiled exception_info host_info extern image_info outcome backtrace stats sandbox_stats histogram wasm_info wasi_output standing"
 shown="background_job cache_entry image_file" # the library's own, which a callback only reads: its size tells which fields there are
 found=$(sed -nE '/^struct husk_[a-z_]+ \{$/ { N; s/^struct husk_([a-z_]+) \{\n +size_t size;.*/\1/p }' "$HUSK_SOURCE"/include/*.h | xargs)
 in_order() {

@@ -94,6 +94,7 @@ uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint6
     guest->cut_ns = UINT64_MAX;
     guest->has_exited = call.has_exited;
     guest->status = call.status;
+    guest->is_pending = call.is_pending;
     guest->exit_code = call.exit_code;
     return wasi_err;
 }

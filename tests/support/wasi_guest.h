@@ -17,7 +17,8 @@ struct wasi_guest {
     bool is_cut;
     uint32_t exit_code;
     bool has_exited;
-    int status; /* HUSK_E_…: a callback failed in the last call */
+    int status;      /* HUSK_E_…: a callback failed in the last call */
+    bool is_pending; /* the last call did nothing: its input is awaited */
     bool is_unstable;
 };
 

@@ -326,6 +326,54 @@ TEST(streams_that_were_vacant_in_a_snapshot_can_be_given) {
     wasi_guest_done(&guest);
 }
 
+/* ---- Input that comes later ---- */
+
+static void check_poll_is_pending(struct wasi_guest *guest, uint32_t fd, bool is_pending) {
+    wasi_guest_clock_sub(guest, IOV, 0);
+    wasi_guest_fd_sub(guest, IOV + WASI_SUBSCRIPTION_BYTES, WASI_EVENT_FD_READ, fd);
+    wasi_guest_set_u32(guest, COUNT, 0xffffffff);
+    memset(guest->memory + EVENTS, 0x55, 2 * WASI_EVENT_BYTES);
+    CHECK_EQ_U64(WASI_CALL(guest, poll_oneoff, IOV, EVENTS, 2, COUNT), 0);
+    CHECK_EQ_U64(guest->is_pending, is_pending);
+    if (!is_pending)
+        return;
+    CHECK_EQ_U64(wasi_guest_u32(guest, COUNT), 0xffffffff);
+    CHECK_EQ_U64(wasi_guest_u32(guest, EVENTS), 0x55555555);
+}
+
+/* Under any number, also as one of several things that are waited for; and nothing was done. */
+TEST(whoever_wants_input_that_is_awaited_is_pending) {
+    struct wasi_guest guest;
+    struct husk_wasi_stream awaited = HUSK_WASI_STREAM_INIT;
+    const struct husk_wasi_stream in = bytes_of("later"), out = buffer_of(100);
+    awaited.kind = HUSK_WASI_AWAITED;
+    wasi_guest_init(&guest, NULL);
+    give_streams(&guest, &awaited, &out);
+    CHECK_EQ_U64(transfer(&guest, false, 0, 0), 0); /* of nothing */
+    CHECK(!guest.is_pending);
+    CHECK_EQ_U64(transfer(&guest, true, 0, 1), WASI_ENOTCAPABLE);
+    CHECK(!guest.is_pending);
+    CHECK_EQ_U64(write_text(&guest, 1, "out"), 0);
+    CHECK(!guest.is_pending);
+    CHECK_EQ_U64(transfer(&guest, false, 0, 5), 0);
+    CHECK(guest.is_pending);
+    CHECK_EQ_U64(wasi_guest_u32(&guest, COUNT), 0xffffffff);
+    check_poll_is_pending(&guest, 0, true);
+    check_poll_is_pending(&guest, 9, false);
+    CHECK_EQ_U64(WASI_CALL(&guest, fd_renumber, 0, 1), 0);
+    check_poll_is_pending(&guest, 1, true);
+    check_poll_is_pending(&guest, 0, false);
+    CHECK_EQ_U64(transfer(&guest, false, 1, 5), 0);
+    CHECK(guest.is_pending);
+    CHECK_EQ_U64(transfer(&guest, false, 0, 5), WASI_EBADF);
+    CHECK(!guest.is_pending);
+    give_streams(&guest, &in, NULL);
+    CHECK_EQ_U64(transfer(&guest, false, 1, 5), 0);
+    CHECK(!guest.is_pending);
+    CHECK_MEM(guest.memory + DATA, "later", 5);
+    wasi_guest_done(&guest);
+}
+
 /* ---- All or none ---- */
 
 struct bad {
@@ -340,7 +388,7 @@ struct bad {
         __VA_ARGS__                                                                                \
     }
 static const char *const no_strings[1] = {NULL};
-SPOIL(kind, stream->kind = (enum husk_wasi_stream_kind)5;)
+SPOIL(kind, stream->kind = (enum husk_wasi_stream_kind)6;)
 SPOIL(size, stream->size = 10;)
 SPOIL(bytes, stream->kind = HUSK_WASI_BYTES; stream->limit_bytes = 0;)
 SPOIL(field, stream->rights = HUSK_WASI_WRITE;)
@@ -348,6 +396,7 @@ SPOIL(callback, stream->kind = HUSK_WASI_CALLBACK; stream->limit_bytes = 0;)
 SPOIL(rights, stream->kind = HUSK_WASI_DESCRIPTOR; stream->limit_bytes = 0;
       stream->rights = HUSK_WASI_SEEK;)
 SPOIL(input, request->stdin_stream = stream;)
+SPOIL(awaited, stream->kind = HUSK_WASI_AWAITED; stream->limit_bytes = 0;)
 SPOIL(args, request->args_count = 2;)
 SPOIL(env, request->env_count = (1u << 20) + 1; request->env = no_strings;)
 static struct husk_wasi_clock bad_clock = HUSK_WASI_CLOCK_INIT;
@@ -359,13 +408,14 @@ SPOIL(late, bad_clock.kind = HUSK_WASI_CLOCK_FIXED; bad_clock.step_ns = 1ull << 
 
 TEST(a_bad_request_changes_nothing) {
     static const struct bad rows[] = {
-        {"unknown kind 5", HUSK_E_INVAL, spoil_kind},
+        {"unknown kind 6", HUSK_E_INVAL, spoil_kind},
         {"ends inside the field kind", HUSK_E_INVAL, spoil_size},
-        {"bytes are for standard input", HUSK_E_INVAL, spoil_bytes},
+        {"bytes and awaited data are for standard input", HUSK_E_INVAL, spoil_bytes},
         {"does not belong to its kind (3)", HUSK_E_INVAL, spoil_field},
         {"has no callback", HUSK_E_INVAL, spoil_callback},
         {"has the rights 0x4", HUSK_E_INVAL, spoil_rights},
         {"the stream for stdin cannot be of this kind", HUSK_E_INVAL, spoil_input},
+        {"cannot be of this kind (5)", HUSK_E_INVAL, spoil_awaited},
         {"2 argument strings, but no array", HUSK_E_INVAL, spoil_args},
         {"at most 1048576 are possible", HUSK_E_LIMIT, spoil_env},
         {"husk_wasi_clock.kind is 2", HUSK_E_INVAL, spoil_clock},

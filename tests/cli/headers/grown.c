@@ -151,6 +151,11 @@ static bool outputs_are_right(husk_engine *engine, const husk_image *image, husk
         husk_sandbox_wasi_output(sandbox, 1, SAME_ROOM(wasi_output), NULL) == HUSK_E_NOT_FOUND;
     SAME_ROOM(wasi_output)->size = 0;
     is_right &= husk_sandbox_wasi_output(sandbox, 1, SAME_ROOM(wasi_output), NULL) == HUSK_E_INVAL;
+    /* Nor has it a standing call. */
+    (void)ROOM(standing);
+    is_right &= husk_image_standing(image, SAME_ROOM(standing), NULL) == HUSK_E_NOT_FOUND;
+    SAME_ROOM(standing)->size = 0;
+    is_right &= husk_image_standing(image, SAME_ROOM(standing), NULL) == HUSK_E_INVAL;
     (void)ROOM(wasm_info);
     is_right &=
         IS_FILLED(wasm_info, husk_wasm_describe(wasm, sizeof wasm, SAME_ROOM(wasm_info), NULL));

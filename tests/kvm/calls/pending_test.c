@@ -257,9 +257,8 @@ TEST(the_instance_is_there_meanwhile) {
     CHECK_CONTAINS(err->message, "a call is pending");
     husk_image *snapshot = NULL;
     husk_sandbox *clone = NULL;
-    CHECK_STATUS(husk_sandbox_snapshot(sandbox, &snapshot, err), HUSK_E_STATE);
-    CHECK_CONTAINS(err->message, "while a call is pending");
-    CHECK_STATUS(husk_sandbox_clone(sandbox, &clone, err), HUSK_E_STATE);
+    CHECK_OK(husk_sandbox_clone(sandbox, &clone, err), *err);
+    husk_sandbox_free(clone);
     pending_returns(&lab, 0, 1234);
     CHECK_OK(husk_sandbox_snapshot(sandbox, &snapshot, err), *err);
     husk_image_unref(snapshot);
