@@ -459,5 +459,6 @@ void husk_sandbox_free(husk_sandbox *sandbox) {
         return;
     stat_count(sandbox->tally, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
+    spares_refill(sandbox->engine);
     sandbox_destroy(sandbox);
 }
