@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bare_vm.h"
+#include "exits.h"
 #include "limits.h"
 
 enum { ROUNDS = 4000, WARMING = 20, BARE_BYTES = 2 << 20 };
@@ -25,6 +26,8 @@ struct calls {
     uint8_t input[LARGE_BYTES];
     struct husk_value args[2 * CALLS], results[CALLS];
     double us[ROWS][ROUNDS];
+    double outside[ROWS][ROUNDS]; /* of us, outside KVM_RUN */
+    double tick_us;
     uint32_t count[ROWS];
 };
 
@@ -103,32 +106,47 @@ static int run_row(struct calls *calls, enum row row) {
     return -1;
 }
 
+static int row_measure(struct calls *calls, enum row row, bool is_counted) {
+    exits.inside = 0;
+    const uint64_t start = exits_now();
+    const int result = run_row(calls, row);
+    const uint64_t ticks = exits_now() - start;
+    const uint32_t idx = calls->count[row];
+    if (!is_counted)
+        return result;
+    calls->us[row][idx] = (double)ticks * calls->tick_us;
+    calls->outside[row][idx] = (double)(ticks - exits.inside) * calls->tick_us;
+    calls->count[row]++;
+    return result;
+}
+
 static int rounds_run(struct calls *calls) {
-    for (int round = -WARMING; round < ROUNDS; round++) {
-        for (enum row row = 0; row < ROWS; row++) {
-            if (row != ROW_CALL && row != ROW_SMALL && round % RARELY != 0)
-                continue;
-            const uint64_t start_ns = bench_now_ns();
-            if (run_row(calls, row) != 0)
-                return -1;
-            if (round >= 0)
-                calls->us[row][calls->count[row]++] = (double)(bench_now_ns() - start_ns) / 1e3;
-        }
-    }
+    for (int round = -WARMING; round < ROUNDS; round++)
+        for (enum row row = 0; row < ROWS; row++)
+            if (row == ROW_CALL || row == ROW_SMALL || round % RARELY == 0)
+                if (row_measure(calls, row, round >= 0) != 0)
+                    return -1;
     return 0;
 }
 
 /* What the bytes cost more than the call before them: both vary by more with the machine. */
-static struct spread more_than_call(struct calls *calls) {
+enum part { PART_ALL, PART_OUTSIDE, PART_INSIDE };
+
+static struct spread more_than_call(const struct calls *calls, enum part part) {
     static double more[ROUNDS];
-    for (uint32_t i = 0; i < ROUNDS; i++)
-        more[i] = calls->us[ROW_SMALL][i] - calls->us[ROW_CALL][i];
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        const double all = calls->us[ROW_SMALL][i] - calls->us[ROW_CALL][i];
+        const double outside = calls->outside[ROW_SMALL][i] - calls->outside[ROW_CALL][i];
+        more[i] = part == PART_ALL ? all : part == PART_OUTSIDE ? outside : all - outside;
+    }
     return spread_of(more, ROUNDS);
 }
 
 static void report(const struct bench *bench, struct calls *calls) {
     struct spread us[ROWS];
-    const struct spread more = more_than_call(calls);
+    const struct spread more = more_than_call(calls, PART_ALL);
+    const struct spread outside = more_than_call(calls, PART_OUTSIDE);
+    const struct spread inside = more_than_call(calls, PART_INSIDE);
     for (enum row row = 0; row < ROWS; row++)
         us[row] = spread_of(calls->us[row], calls->count[row]);
     const double bare_us = us[ROW_BARE].p50;
@@ -141,6 +159,8 @@ static void report(const struct bench *bench, struct calls *calls) {
         {"call of an empty function, beside the next two", "us", us[ROW_CALL], 0, NULL},
         {"husk_call_bytes, 64 bytes in and out", "us", us[ROW_SMALL], 0, NULL},
         {"  more than a call of an empty function, in pairs", "us", more, 0.5, NULL},
+        {"  of that outside KVM_RUN", "us", outside, 0, NULL},
+        {"  of that inside KVM_RUN", "us", inside, 0, NULL},
         {"husk_call_bytes, 16 KiB in and out", "us", us[ROW_LARGE], 0, NULL},
         {"1,000 calls in one entry (an exit counts as at most 25 us)", "us", many,
          1.1 * exit_us + 0.06 * (double)CALLS, "1.1 bare runs + 60 ns a call"}};
@@ -166,6 +186,8 @@ int limits_calls(const struct bench *bench) {
     husk_image *image = NULL;
     if (bench_load(bench, "bytes", &image) != 0)
         return -1;
+    calls.tick_us = exits_tick_ns() / 1e3;
+    memset(calls.count, 0, sizeof calls.count);
     memset(calls.input, 0x5a, sizeof calls.input);
     for (int32_t i = 0; i < 2 * CALLS; i++)
         calls.args[i] = husk_i32(i);

@@ -58,9 +58,10 @@ HUSK_API int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options,
                               husk_sandbox **ret_sandbox, struct husk_error *err);
 /* Keep `count` VMs ready for new sandboxes of this image with equal limits: a thread of the library
- * makes them ahead, and makes the next one when one is taken. husk_sandbox_new() takes one if no
- * idle VM held this image last. Such a sandbox costs little more than its first call: the VM is
- * there, and has taken the page faults that a first call causes (on Linux 6.13 and later; before
+ * makes them ahead. It makes those that were taken anew when a sandbox is freed, or when fewer than
+ * half are left: not beside a first call, which that would slow down. husk_sandbox_new() takes one
+ * if no idle VM held this image last. Such a sandbox costs little more than its first call: the VM
+ * is there, and has taken the page faults that a first call causes (on Linux 6.13 and later; before
  * it, KVM makes a VM wait that changes its thread). `imports` and `options` are those of the
  * sandboxes; they are looked at now.
  *

@@ -26,6 +26,7 @@
 #include "bytes_internal.h"
 #include "call.h"
 #include "error.h"
+#include "hot.h"
 #include "name_text.h"
 #include "options.h"
 #include "outcome.h"
@@ -37,7 +38,7 @@ static uint64_t number_of(const struct exchange *exchange, const struct husk_val
 
 /* True: the host owns the input's block. If the module cannot free, the called function may believe
  * that it owns the block. */
-static bool input_is_ours(const struct exchange *exchange) {
+HOT static bool input_is_ours(const struct exchange *exchange) {
     const enum bytes_release kind = exchange->exports.release_kind;
     return kind == BYTES_RELEASE_FREE || kind == BYTES_RELEASE_REALLOC;
 }
@@ -232,7 +233,7 @@ static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     return status;
 }
 
-static void give_output(struct exchange *exchange, struct husk_bytes *bytes) {
+HOT static void give_output(struct exchange *exchange, struct husk_bytes *bytes) {
     bytes->output = exchange->copy;
     bytes->output_count = exchange->copy_count;
     exchange->copy = NULL;
@@ -243,7 +244,7 @@ static void give_output(struct exchange *exchange, struct husk_bytes *bytes) {
 /* Begin an exchange. The borrowed fields, `exports` and `may_free` are set. A block has at least
  * one byte, so that it can be freed. The canonical ABI is different: the guest frees the block, and
  * recognises empty input by its length. */
-static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
+HOT static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
     const enum bytes_release kind = exchange->exports.release_kind;
     exchange->step = EXCHANGE_ALLOCATE;
     exchange->input_bytes = exchange->count > 0 || kind == BYTES_RELEASE_POST ? exchange->count : 1;
@@ -259,7 +260,7 @@ static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
 /* Keep the input's block, if there is one, for the next exchange, however this one ended. A
  * snapshot has that block, too. So each call after a restore to the snapshot enters the guest only
  * once. */
-static void exchange_end(struct exchange *exchange) {
+HOT static void exchange_end(struct exchange *exchange) {
     struct guest_block *spare = &exchange->sandbox->spare;
     if (exchange->run == EXCHANGE_RUNS_ROUTINE)
         routine_left(exchange);
@@ -269,13 +270,13 @@ static void exchange_end(struct exchange *exchange) {
 }
 
 /* The routine has returned. If it ended early, go on with what its last call gave. */
-static int accept_routine(struct exchange *exchange, struct husk_error *err) {
+HOT static int accept_routine(struct exchange *exchange, struct husk_error *err) {
     int status = routine_take(exchange, err);
     return status == 0 && exchange->step != EXCHANGE_DONE ? exchange_accept(exchange, err) : status;
 }
 
-static int run_routine(struct exchange *exchange, const struct call_limits *limits,
-                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT static int run_routine(struct exchange *exchange, const struct call_limits *limits,
+                           struct husk_outcome *ret_outcome, struct husk_error *err) {
     husk_sandbox *sandbox = exchange->sandbox;
     const struct call_routine routine = {.gva = sandbox->image->code->routines.bytes_gva,
                                          .limits = limits};
@@ -286,8 +287,8 @@ static int run_routine(struct exchange *exchange, const struct call_limits *limi
     return accept_routine(exchange, err);
 }
 
-static int run_step(struct exchange *exchange, const struct call_limits *limits,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+RARE static int run_step(struct exchange *exchange, const struct call_limits *limits,
+                         struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_request request = exchange_prepare(exchange);
     request.limits = limits;
     int status = call_within(exchange->sandbox, &request, ret_outcome, err);
@@ -297,8 +298,8 @@ static int run_step(struct exchange *exchange, const struct call_limits *limits,
 }
 
 /* Run the next steps: those of the routine, or one. */
-static int run_some(struct exchange *exchange, const struct call_limits *limits,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT static int run_some(struct exchange *exchange, const struct call_limits *limits,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct call_request nothing = {.limits = limits};
     int status = call_check_state(exchange->sandbox, err);
     exchange->run = EXCHANGE_RUNS_BEFORE;
@@ -312,8 +313,8 @@ static int run_some(struct exchange *exchange, const struct call_limits *limits,
 }
 
 /* Run the steps up to EXCHANGE_DONE, or until a call does not return: see the outcome. */
-static int exchange_run(struct exchange *exchange, const struct call_limits *limits,
-                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT static int exchange_run(struct exchange *exchange, const struct call_limits *limits,
+                            struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
     while (status == 0 && ret_outcome->kind == HUSK_RETURNED && exchange->step != EXCHANGE_DONE)
@@ -366,15 +367,38 @@ void exchange_leave(struct exchange *exchange, struct husk_bytes *bytes) {
         give_output(exchange, bytes);
 }
 
-static int exchange_find(struct exchange *exchange, const struct husk_call *call,
-                         const struct husk_bytes *bytes, struct husk_error *err) {
+/* Remember the last function's, unless a name was given: cabi_post_ depends on the name. */
+RARE static int exports_look_up(struct exchange *exchange, husk_func func,
+                                const struct image_name *name, struct husk_error *err) {
+    husk_sandbox *sandbox = exchange->sandbox;
+    int status = bytes_exports_find(sandbox->image, func, name, &exchange->exports, err);
+    if (status == 0 && name->text == NULL) {
+        sandbox->bytes_exports = exchange->exports;
+        sandbox->bytes_exports.is_known = true;
+    }
+    return status;
+}
+
+HOT static int exports_find(struct exchange *exchange, husk_func func,
+                            const struct image_name *name, struct husk_error *err) {
+    const husk_sandbox *sandbox = exchange->sandbox;
+    const husk_func *known = &sandbox->bytes_exports.func;
+    if (!sandbox->bytes_exports.is_known || name->text != NULL ||
+        known->opaque[0] != func.opaque[0] || known->opaque[1] != func.opaque[1])
+        return exports_look_up(exchange, func, name, err);
+    exchange->exports = sandbox->bytes_exports;
+    return 0;
+}
+
+HOT static int exchange_find(struct exchange *exchange, const struct husk_call *call,
+                             const struct husk_bytes *bytes, struct husk_error *err) {
     struct image_name name = {call->name, call->name_bytes};
     husk_func func;
     if (call->name != NULL)
         name.bytes = name_length(call->name, call->name_bytes);
     int status = call_find(exchange->sandbox, call, &func, err);
     if (status == 0)
-        status = bytes_exports_find(exchange->sandbox->image, func, &name, &exchange->exports, err);
+        status = exports_find(exchange, func, &name, err);
     if (status == 0 && !exchange->exports.is_64 && bytes->input_count > UINT32_MAX)
         status = error_set(err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory",
                            bytes->input_count);
@@ -384,15 +408,15 @@ static int exchange_find(struct exchange *exchange, const struct husk_call *call
     return status;
 }
 
-int exchange_check_room(const struct husk_bytes *bytes, struct husk_error *err) {
+HOT int exchange_check_room(const struct husk_bytes *bytes, struct husk_error *err) {
     if (bytes->size < offsetof(struct husk_bytes, keeps))
         return error_set(err, HUSK_E_INVAL, "husk_bytes has no room for a result");
     return 0;
 }
 
-static int read_arguments(const struct husk_call *call, const struct husk_bytes *bytes,
-                          struct husk_call *ret_call, struct husk_bytes *ret_bytes,
-                          struct husk_error *err) {
+HOT static int read_arguments(const struct husk_call *call, const struct husk_bytes *bytes,
+                              struct husk_call *ret_call, struct husk_bytes *ret_bytes,
+                              struct husk_error *err) {
     int status = call_read(call, ret_call, err);
     if (status == 0)
         status = bytes_read(bytes, ret_bytes, err);
@@ -408,9 +432,9 @@ static int read_arguments(const struct husk_call *call, const struct husk_bytes 
     return exchange_check_room(bytes, err);
 }
 
-static int exchange_all(struct exchange *exchange, const struct husk_call *call,
-                        const struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
+HOT static int exchange_all(struct exchange *exchange, const struct husk_call *call,
+                            const struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
+                            struct husk_error *err) {
     struct call_limits limits;
     struct husk_outcome outcome;
     int status = sandbox_check_usable(exchange->sandbox, err);
@@ -433,8 +457,9 @@ static int exchange_all(struct exchange *exchange, const struct husk_call *call,
     return status;
 }
 
-int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call, struct husk_bytes *bytes,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
+                        struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
     struct exchange exchange = {.sandbox = sandbox};
     struct husk_call call_copy;
     struct husk_bytes bytes_copy;

@@ -140,6 +140,28 @@ static bool main_memory_is_64(const struct image_code *code) {
     return idx < code->memories_count && (code->memories[idx].flags & HUSK_LIMIT_IS_64) != 0;
 }
 
+/* False: the function cannot be called. Then its call says why. */
+static bool target_find(const struct image_code *code, husk_func func,
+                        struct husk_exchange_func *ret_target) {
+    const struct husk_image_func *row = image_func_callable(code, func);
+    if (row == NULL)
+        return false;
+    ret_target->code_gva = row->code_gva;
+    ret_target->thunk_gva = code->types[row->type_idx].thunk_gva;
+    return true;
+}
+
+static void find_targets(const struct image_code *code, struct bytes_exports *exports) {
+    exports->memory_idx = image_main_memory(code);
+    if (exports->memory_idx < code->memories_count)
+        exports->size_gva = code->memories[exports->memory_idx].size_gva;
+    exports->has_targets = exports->memory_idx < code->memories_count &&
+                           target_find(code, exports->allocate, &exports->allocate_target) &&
+                           target_find(code, exports->func, &exports->call_target) &&
+                           (exports->release_kind == BYTES_RELEASE_NONE ||
+                            target_find(code, exports->release, &exports->release_target));
+}
+
 int bytes_exports_find(const husk_image *image, husk_func func, const struct image_name *name,
                        struct bytes_exports *ret_exports, struct husk_error *err) {
     struct bytes_exports exports = {.func = func, .is_64 = main_memory_is_64(image->code)};
@@ -147,6 +169,8 @@ int bytes_exports_find(const husk_image *image, husk_func func, const struct ima
     int status = find_form(image->code, &known, &exports, err);
     if (status == 0)
         status = find_allocator(image, &known, &exports, err);
+    if (status == 0)
+        find_targets(image->code, &exports);
     if (status == 0)
         *ret_exports = exports;
     return status;

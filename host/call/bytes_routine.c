@@ -9,13 +9,14 @@
 #include "bytes_internal.h"
 #include "call.h"
 #include "error.h"
+#include "hot.h"
 
 /* True: the next steps can be those of the routine. Input without room gets into the guest first,
  * in an entry of its own, and output without room leaves it before the entry that frees blocks.
  * cabi_post_ and the release of the input are one call. */
-static bool routine_can_run(const struct exchange *exchange) {
-    const uint32_t mem_idx = image_main_memory(exchange->sandbox->image->code);
-    if (mem_idx >= exchange->sandbox->machine->arena.memories_count)
+HOT static bool routine_can_run(const struct exchange *exchange) {
+    if (!exchange->exports.has_targets ||
+        exchange->exports.memory_idx >= exchange->sandbox->machine->arena.memories_count)
         return false;
     switch (exchange->step) {
     case EXCHANGE_ALLOCATE: return exchange->count <= HUSK_EXCHANGE_ROOM;
@@ -27,23 +28,13 @@ static bool routine_can_run(const struct exchange *exchange) {
     return false;
 }
 
-/* False: the function cannot be called. Then its call says why. */
-static bool target_find(const struct exchange *exchange, husk_func func,
-                        struct husk_exchange_func *ret_target) {
-    const struct husk_image_func *row = call_row(exchange->sandbox, func);
-    if (row == NULL)
-        return false;
-    ret_target->code_gva = row->code_gva;
-    ret_target->thunk_gva = exchange->sandbox->image->code->types[row->type_idx].thunk_gva;
-    return true;
-}
-
-static bool head_make(const struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
+HOT static void head_make(const struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
     const struct bytes_exports *exports = &exchange->exports;
-    const struct image_code *code = exchange->sandbox->image->code;
-    const uint32_t mem_idx = image_main_memory(code);
-    *ret_head = (struct husk_exchange_bytes){.memory_gva = husk_mem_gva(mem_idx),
-                                             .size_gva = code->memories[mem_idx].size_gva,
+    *ret_head = (struct husk_exchange_bytes){.allocate = exports->allocate_target,
+                                             .call = exports->call_target,
+                                             .release = exports->release_target,
+                                             .memory_gva = husk_mem_gva(exports->memory_idx),
+                                             .size_gva = exports->size_gva,
                                              .count = exchange->count,
                                              .is_64 = exports->is_64,
                                              .is_by_realloc = exports->is_by_realloc,
@@ -56,14 +47,10 @@ static bool head_make(const struct exchange *exchange, struct husk_exchange_byte
                                              .input_bytes = exchange->input_bytes,
                                              .output_addr = exchange->output.addr,
                                              .output_bytes = exchange->output.bytes};
-    return target_find(exchange, exports->allocate, &ret_head->allocate) &&
-           target_find(exchange, exports->func, &ret_head->call) &&
-           (exports->release_kind == BYTES_RELEASE_NONE ||
-            target_find(exchange, exports->release, &ret_head->release));
 }
 
-int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
-                         struct husk_error *err) {
+HOT int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
+                             struct husk_error *err) {
     exchange->copy = malloc((size_t)count + 1);
     if (exchange->copy == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
@@ -74,12 +61,13 @@ int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64
     return 0;
 }
 
-bool routine_put(const struct exchange *exchange) {
+HOT bool routine_put(const struct exchange *exchange) {
     husk_sandbox *sandbox = exchange->sandbox;
     struct husk_exchange_bytes head;
     uint8_t *area = call_exchange(sandbox, sandbox->image->code->routines.bytes_gva);
-    if (area == NULL || !routine_can_run(exchange) || !head_make(exchange, &head))
+    if (area == NULL || !routine_can_run(exchange))
         return false;
+    head_make(exchange, &head);
     const size_t count = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
     hotset_host_writes(&sandbox->machine->hotset, area, HUSK_EXCHANGE_HEAD_BYTES + count);
     memcpy(area, &head, sizeof head);
@@ -96,7 +84,7 @@ static struct husk_value value_of_result(const struct exchange *exchange, uint64
 }
 
 /* The routine has ended in some way: see how far it got. All of this is the guest's word. */
-static void routine_took(struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
+HOT static void routine_took(struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
     const husk_sandbox *sandbox = exchange->sandbox;
     memcpy(ret_head, sandbox->machine->arena.mailbox->exchange, sizeof *ret_head);
     exchange->run = EXCHANGE_RUNS_CALL;
@@ -107,8 +95,8 @@ static void routine_took(struct exchange *exchange, struct husk_exchange_bytes *
     exchange->step = (enum exchange_step)ret_head->step;
 }
 
-static int routine_output(struct exchange *exchange, const struct husk_exchange_bytes *head,
-                          struct husk_error *err) {
+HOT static int routine_output(struct exchange *exchange, const struct husk_exchange_bytes *head,
+                              struct husk_error *err) {
     const uint8_t *area = exchange->sandbox->machine->arena.mailbox->exchange;
     const uint64_t count = head->copied_bytes;
     if (count > HUSK_EXCHANGE_ROOM)
@@ -120,7 +108,7 @@ static int routine_output(struct exchange *exchange, const struct husk_exchange_
     return exchange_keep_output(exchange, area + HUSK_EXCHANGE_HEAD_BYTES, count, err);
 }
 
-int routine_take(struct exchange *exchange, struct husk_error *err) {
+HOT int routine_take(struct exchange *exchange, struct husk_error *err) {
     struct husk_exchange_bytes head;
     routine_took(exchange, &head);
     int status = exchange->step > EXCHANGE_EXPORT ? routine_output(exchange, &head, err) : 0;

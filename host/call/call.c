@@ -201,14 +201,6 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
     return status;
 }
 
-/* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
-static inline const struct husk_image_func *callable(const struct image_code *code,
-                                                     husk_func func) {
-    const struct husk_image_func *row = image_func_row(code, func);
-    return row != NULL && row->code_gva != 0 && code->types[row->type_idx].thunk_gva != 0 ? row
-                                                                                          : NULL;
-}
-
 /* Give fresh entropy to the module's husk_restored(), see image_find_restored(). */
 static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
                         struct husk_outcome *ret_outcome, struct husk_error *err) {
@@ -221,7 +213,7 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     hotset_host_writes(&sandbox->machine->hotset, slots, 2 * sizeof *slots);
     for (int i = 0; i < 2; i++)
         memcpy(&slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = callable(code, func);
+    const struct husk_image_func *row = image_func_callable(code, func);
     int status = row == NULL ? image_func_refuse(code, func, err) : 0;
     if (status == 0)
         status = run_call(sandbox, code->types[row->type_idx].thunk_gva, row->code_gva, limits,
@@ -255,7 +247,7 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
 /* Check a call, after call_check_state(). ret_row: the function's row. */
 HOT static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                           const struct husk_image_func **ret_row, struct husk_error *err) {
-    const struct husk_image_func *row = callable(sandbox->image->code, request->func);
+    const struct husk_image_func *row = image_func_callable(sandbox->image->code, request->func);
     if (row == NULL)
         return image_func_refuse(sandbox->image->code, request->func, err);
     struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
@@ -438,16 +430,16 @@ void husk_interrupt(husk_sandbox *sandbox) {
 
 /* ---- for calls that make several ---- */
 
-int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
-                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                 struct husk_error *err) {
+HOT int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
+                     const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                     struct husk_error *err) {
     int status = prepare_run(sandbox, request->limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
     return status;
 }
 
-void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva) {
+HOT void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva) {
     const struct husk_image_routines *routines = &sandbox->image->code->routines;
     for (const struct call_frame *frame = sandbox->calls.frame; frame != NULL;
          frame = frame->parent)
@@ -456,8 +448,8 @@ void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva) {
     return routine_gva != 0 ? sandbox->machine->arena.mailbox->exchange : NULL;
 }
 
-int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
-                 struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
+                     struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status =
         run_call(sandbox, routine->gva, routine->code_gva, routine->limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
@@ -468,5 +460,5 @@ int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
 }
 
 const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func) {
-    return callable(sandbox->image->code, func);
+    return image_func_callable(sandbox->image->code, func);
 }

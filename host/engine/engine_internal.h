@@ -36,6 +36,7 @@ struct spares {
     struct spare_wish *wishes;
     atomic_uint wishes_count; /* also read without the lock */
     uint32_t turn;            /* whose turn it is in the list */
+    atomic_bool owes_wake;    /* one was taken, and the thread was not woken */
 };
 
 struct husk_engine {

@@ -363,6 +363,13 @@ static inline const struct husk_image_func *image_func_row(const struct image_co
     return func.opaque[0] == image_module_mark(code) && idx < code->funcs_count ? &code->funcs[idx]
                                                                                 : NULL;
 }
+/* The row of a function that can be called. NULL as above. */
+static inline const struct husk_image_func *image_func_callable(const struct image_code *code,
+                                                                husk_func func) {
+    const struct husk_image_func *row = image_func_row(code, func);
+    return row != NULL && row->code_gva != 0 && code->types[row->type_idx].thunk_gva != 0 ? row
+                                                                                          : NULL;
+}
 /* HUSK_E_INVAL: the handle is of another module, or was never set. HUSK_E_NOT_FOUND: there is no
  * such function, or it cannot be called. */
 int image_func_refuse(const struct image_code *code, husk_func func, struct husk_error *err);

@@ -95,6 +95,8 @@ static void calls_begin(husk_sandbox *sandbox) {
 HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_begin(sandbox);
     if (sandbox->image != image) {
+        if (sandbox->image == NULL || sandbox->image->code != image->code)
+            sandbox->bytes_exports.is_known = false;
         husk_image_ref(image);
         husk_image_unref(sandbox->image);
         sandbox->image = image;
@@ -459,5 +461,6 @@ void husk_sandbox_free(husk_sandbox *sandbox) {
         return;
     stat_count(sandbox->tally, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
+    spares_refill(sandbox->engine);
     sandbox_destroy(sandbox);
 }

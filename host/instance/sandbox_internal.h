@@ -11,6 +11,7 @@
 
 #include "call_state.h"
 #include "guest_block.h"
+#include "guest_bytes.h"
 #include "linkage.h"
 #include "machine.h"
 
@@ -44,6 +45,7 @@ struct husk_sandbox {
 
     void *user; /* the embedder's */
     struct labelled labelled;
+    struct bytes_exports bytes_exports; /* of the last husk_call_bytes() by a husk_func */
 };
 
 /* sandbox.c. Make a sandbox, and load the image unless it is NULL. Takes over the linkage, also on

@@ -43,13 +43,14 @@
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
  *                                     has_failed_vm, next_idle,
- *                                     user, labelled; link's definitions; the limits in sizes;
+ *                                     user, labelled, bytes_exports (forgotten if
+ *                                     the module changes); link's definitions; the limits in sizes;
  *                                     overlays are contents, and their mappings go; code
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) -
-                           sizeof(struct call_state) ==
+                           sizeof(struct call_state) - sizeof(struct bytes_exports) ==
                        72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
@@ -63,6 +64,7 @@ _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
+_Static_assert(sizeof(struct bytes_exports) == 136, "a new field of guest_bytes.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 248 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");

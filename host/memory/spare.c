@@ -325,6 +325,16 @@ int spares_want(husk_image *image, const struct husk_sandbox_options *limits,
     return status;
 }
 
+/* To wake the thread takes as long as some calls, and it would make the next machine beside the new
+ * sandbox's first call: that changes the process's mappings, which interrupts all CPUs that run the
+ * process. So a spare machine is made when a sandbox is freed, as long as half of them are left. */
+static void wake_later(struct spares *spares, const struct spare_wish *wish) {
+    if (2 * wish->ready_count >= wish->count)
+        atomic_store_explicit(&spares->owes_wake, true, memory_order_relaxed);
+    else
+        pthread_cond_signal(&spares->wake);
+}
+
 struct machine *spares_take(husk_engine *engine, const husk_image *image,
                             const struct husk_sandbox_options *limits) {
     struct spares *spares = &engine->spares;
@@ -336,10 +346,21 @@ struct machine *spares_take(husk_engine *engine, const husk_image *image,
     if (machine != NULL) {
         wish->ready = machine->next_idle;
         wish->ready_count--;
-        pthread_cond_signal(&spares->wake);
+        wake_later(spares, wish);
     }
     pthread_mutex_unlock(&spares->lock);
     return machine;
+}
+
+void spares_refill(husk_engine *engine) {
+    struct spares *spares = &engine->spares;
+    if (!atomic_load_explicit(&spares->owes_wake, memory_order_relaxed) ||
+        engine->process != process_number()) /* see spares_close() */
+        return;
+    pthread_mutex_lock(&spares->lock);
+    atomic_store_explicit(&spares->owes_wake, false, memory_order_relaxed);
+    pthread_cond_signal(&spares->wake);
+    pthread_mutex_unlock(&spares->lock);
 }
 
 /* One wish at a time: what is freed must not be freed under the lock. Returns whether there was

@@ -14,9 +14,13 @@
  * Takes over the sizes, also on failure. HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_SYS (no thread). */
 int spares_want(husk_image *image, const struct husk_sandbox_options *limits,
                 struct sizing *take_sizes, uint32_t count, struct husk_error *err);
-/* NULL: there is none. */
+/* NULL: there is none. The thread makes the next one when fewer than half are left, or after
+ * spares_refill(). */
 struct machine *spares_take(husk_engine *engine, const husk_image *image,
                             const struct husk_sandbox_options *limits);
+/* A sandbox was freed, so no first call is waited for: have the thread make those that are missing.
+ */
+void spares_refill(husk_engine *engine);
 /* End the thread and free all machines. From now on nothing is wanted. */
 void spares_close(husk_engine *engine);
 

@@ -132,6 +132,30 @@ TEST(new_sandboxes_find_them) {
     lab_close(&lab);
 }
 
+/* Not beside the first calls, as long as half are left. */
+TEST(those_taken_are_made_anew_later) {
+    SKIP_WITHOUT_COMPILER();
+    struct lab lab;
+    husk_sandbox *sandboxes[5];
+    lab_open(&lab);
+    CHECK_OK(husk_sandbox_prepare(lab.image, NULL, NULL, 4, &lab.err), lab.err);
+    wait_ready(&lab, 4);
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandboxes[i], &lab.err), lab.err);
+    for (int i = 0; i < 10; i++)
+        wait_a_little();
+    CHECK_EQ_U64(stats_of(&lab).spares_made, 4);
+    husk_sandbox_free(sandboxes[0]);
+    wait_ready(&lab, 4);
+    for (int i = 2; i < 5; i++) /* the last one leaves fewer than half */
+        CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandboxes[i], &lab.err), lab.err);
+    wait_ready(&lab, 4);
+    CHECK_EQ_U64(stats_of(&lab).spares_used, 5);
+    for (int i = 1; i < 5; i++)
+        husk_sandbox_free(sandboxes[i]);
+    lab_close(&lab);
+}
+
 /* Only the first user of a machine finds it equal without a restore. */
 TEST(what_the_first_user_wrote_is_restored) {
     SKIP_WITHOUT_COMPILER();
