@@ -76,10 +76,9 @@ static const char *const pipelines[4][3] = {
 static const char *const pipeline_floats =
     "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)";
 
-/* Two limits of LLVM's are lower than it has them, as both searches take long and find nothing more
- * in any kernel of bench/: how far the SLP vectoriser moves instructions of a block (one function
- * of SQLite's took a twentieth of its time), and how far the register allocator grows a region in
- * which a value has a register. */
+/* The SLP vectoriser's budget, which limits how far it moves instructions of a block, is a twentieth
+ * of LLVM's. One function of SQLite's took a twentieth of the time of the compilation; no kernel of
+ * bench/ gets other code. */
 static void llvm_init_once(void) {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -92,8 +91,7 @@ static void llvm_init_once(void) {
                                        "-indvars-widen-indvars=false",
                                        "-experimental-debug-variable-locations=false",
                                        "-x86-cmov-converter=false",
-                                       "-slp-schedule-budget=5000",
-                                       "-grow-region-complexity-budget=200"};
+                                       "-slp-schedule-budget=5000"};
     LLVMParseCommandLineOptions(sizeof args / sizeof args[0], args, "");
 }
 
