@@ -76,8 +76,8 @@ static const char *const pipelines[4][3] = {
 static const char *const pipeline_floats =
     "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)";
 
-/* The SLP vectoriser's budget, which limits how far it moves instructions of a block, is a twentieth
- * of LLVM's. One function of SQLite's took a twentieth of the time of the compilation; no kernel of
+/* The SLP vectoriser's budget limits how far it moves instructions of a block. It is a twentieth of
+ * LLVM's. One function of SQLite's took a twentieth of the time of the compilation; no kernel of
  * bench/ gets other code. */
 static void llvm_init_once(void) {
     LLVMInitializeX86TargetInfo();
