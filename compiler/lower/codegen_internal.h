@@ -52,6 +52,12 @@ int codegen_find_small(const struct program *program, struct lower_small **ret_s
 /* codegen_throws.c: the functions that throw nothing; chunks_done() frees the array. */
 int codegen_find_quiet(const struct program *program, bool **ret_is_quiet, struct husk_error *err);
 
+/* codegen_parts.c: the functions of a module that a pipeline is for. begin() hides the others from
+ * LLVM's passes until end(); false: there is none. */
+enum codegen_part { CODEGEN_ALL, CODEGEN_FLOATS, CODEGEN_NO_FLOATS, CODEGEN_REROLLED };
+bool codegen_part_begin(struct lower_module *lm, enum codegen_part part);
+void codegen_part_end(struct lower_module *lm);
+
 /* codegen_passes.c */
 LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options,
                                          enum lower_tier tier);

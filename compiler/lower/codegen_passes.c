@@ -45,7 +45,8 @@ static const char *const pipeline_first = "function<eager-inv>(early-cse<memssa>
  * not know. Then the loop can be vectorised. */
 static const char *const pipeline_windows =
     "function<eager-inv>(loop-mssa(loop-rotate,licm),loop(indvars))";
-/* After lower_reroll(): guards that are always true, and the loops that go with them. */
+/* After lower_reroll(), in the functions that it changed: guards that are always true, and the
+ * loops that go with them. */
 static const char *const pipeline_rerolled = "function(" IC ",simplifycfg)";
 static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
 
@@ -57,7 +58,7 @@ static const char *const pipelines[4][3] = {
     [2] = {"function<eager-inv>(" IC
            ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
            "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg)",
-           "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)",
+           "function<eager-inv>(loop-vectorize,vector-combine,loop-unroll<O2>)",
            "function<eager-inv>(early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
     [3] = {"function<eager-inv>(" IC
            ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
@@ -70,6 +71,14 @@ static const char *const pipelines[4][3] = {
            "function<eager-inv>(early-cse," IC ",loop-mssa(licm),simplifycfg)"},
 };
 
+/* Instead of the second part at level 2, in functions that compute in floating point. Elsewhere the
+ * SLP vectoriser takes a tenth of the time of a compilation, and code does not get faster by it. */
+static const char *const pipeline_floats =
+    "function<eager-inv>(loop-vectorize,slp-vectorizer,vector-combine,loop-unroll<O2>)";
+
+/* The SLP vectoriser's budget limits how far it moves instructions of a block. It is a twentieth of
+ * LLVM's. One function of SQLite's took a twentieth of the time of the compilation; no kernel of
+ * bench/ gets other code. */
 static void llvm_init_once(void) {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -81,7 +90,8 @@ static void llvm_init_once(void) {
                                        "-post-RA-scheduler=0",
                                        "-indvars-widen-indvars=false",
                                        "-experimental-debug-variable-locations=false",
-                                       "-x86-cmov-converter=false"};
+                                       "-x86-cmov-converter=false",
+                                       "-slp-schedule-budget=5000"};
     LLVMParseCommandLineOptions(sizeof args / sizeof args[0], args, "");
 }
 
@@ -156,6 +166,30 @@ static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMac
     return status;
 }
 
+static int part_run(struct lower_module *lm, enum codegen_part part, const char *passes,
+                    LLVMTargetMachineRef machine, const struct codegen_options *options) {
+    int status = 0;
+    if (codegen_part_begin(lm, part))
+        status = passes_run(lm, passes, machine, options);
+    codegen_part_end(lm);
+    return status;
+}
+
+static int vectorise(struct lower_module *lm, LLVMTargetMachineRef machine,
+                     const struct codegen_options *options) {
+    const char *passes = pipelines[options->opt_level][1];
+    int status = 0;
+    if (lower_reroll(lm, cpu_may_be_wide(options->cpu)))
+        status = part_run(lm, CODEGEN_REROLLED, pipeline_rerolled, machine, options);
+    lower_hide_widths(lm);
+    if (status != 0)
+        return status;
+    if (options->opt_level != 2)
+        return passes_run(lm, passes, machine, options);
+    status = part_run(lm, CODEGEN_NO_FLOATS, passes, machine, options);
+    return status == 0 ? part_run(lm, CODEGEN_FLOATS, pipeline_floats, machine, options) : status;
+}
+
 int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
                      const struct codegen_options *options, enum lower_tier tier) {
     if (tier == LOWER_TIER_FAST) {
@@ -179,11 +213,8 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline_windows, machine, options);
     if (status == 0)
         status = passes_run(lm, pipeline[0], machine, options);
-    if (status == 0 && pipeline[1] != NULL && lower_reroll(lm, cpu_may_be_wide(options->cpu)))
-        status = passes_run(lm, pipeline_rerolled, machine, options);
     if (status == 0 && pipeline[1] != NULL) {
-        lower_hide_widths(lm);
-        status = passes_run(lm, pipeline[1], machine, options);
+        status = vectorise(lm, machine, options);
         lower_use_facts(lm); /* once more: the rounds of an unrolled loop are neighbours */
         if (status == 0)
             status = passes_run(lm, pipeline[2], machine, options);

@@ -193,8 +193,9 @@ void lower_tails_finish(struct lower_module *lm);
 void lower_hide_widths(struct lower_module *lm);
 
 /* reroll.h: right before that, makes loops that the guest's compiler unrolled loops of one round
- * again. Functions with such loops get vectors of up to 512 bits, if they may be so wide. Returns
- * whether there were any loops; simplifycfg must follow. */
+ * again. Functions with such loops get the attribute, and vectors of up to 512 bits, if they may be
+ * so wide. Returns whether there were any loops; simplifycfg must follow in these functions. */
+#define LOWER_REROLLED "husk-rerolled"
 bool lower_reroll(struct lower_module *lm, bool may_be_wide);
 
 /* ---- symbols and types: lower_module.c ---- */

@@ -292,6 +292,7 @@ bool lower_reroll(struct lower_module *lm, bool may_be_wide) {
             if (!loop_reroll(loop))
                 continue;
             has_changed = true;
+            LLVMAddTargetDependentFunctionAttr(fn, LOWER_REROLLED, "");
             if (may_be_wide)
                 LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
         }

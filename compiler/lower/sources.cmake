@@ -1,6 +1,7 @@
 # Lowering and code generation, by LLVM; and the threads that do it.
 set(sources
     codegen.c
+    codegen_parts.c
     codegen_passes.c
     codegen_scan.c
     codegen_small.c
