@@ -169,8 +169,8 @@ void lower_quiet_nans(struct lower_module *lm);
 /* lower_clamps.c: when selects and constants are there, before instcombine. */
 void lower_keep_clamps(struct lower_module *lm);
 
-/* lower_facts.c: in SSA form, too, and after unrolling: addresses that cannot wrap are added up in 64
- * bits. */
+/* lower_facts.c: in SSA form, too, and after unrolling: addresses that cannot wrap are added up in
+ * 64 bits. */
 void lower_use_facts(struct lower_module *lm);
 
 /* lower_indices.c: after the passes: indices that loops carry become 64 bits wide. */

@@ -139,14 +139,14 @@ static void visit_all(struct clamps *clamps) {
  * the order counts as one with a loop: a fence too many is always right. */
 static bool has_loop(LLVMValueRef fn) {
     struct dominators dominators;
-    bool is_known = dominators_init(&dominators, fn), has = !is_known;
-    for (uint32_t place = 0; is_known && place < dominators.count && !has; place++) {
+    bool is_known = dominators_init(&dominators, fn), has_one = !is_known;
+    for (uint32_t place = 0; is_known && place < dominators.count && !has_one; place++) {
         LLVMValueRef end = LLVMGetBasicBlockTerminator(dominators.order[place]);
         for (unsigned i = 0; i < LLVMGetNumSuccessors(end); i++)
-            has = has || dominators_place(&dominators, LLVMGetSuccessor(end, i)) <= place;
+            has_one = has_one || dominators_place(&dominators, LLVMGetSuccessor(end, i)) <= place;
     }
     dominators_done(&dominators);
-    return has;
+    return has_one;
 }
 
 void lower_keep_clamps(struct lower_module *lm) {
