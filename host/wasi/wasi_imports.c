@@ -242,10 +242,9 @@ int husk_sandbox_set_wasi(husk_sandbox *sandbox, const struct husk_wasi_request 
     struct wasi_given given;
     if (sandbox == NULL || request == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_set_wasi: a NULL argument");
-    /* A call that a snapshot brought has not used them yet. */
-    int status = sandbox->calls.pending.is_brought
-                     ? sandbox_check_still(sandbox, "replacing WASI's streams and values", err)
-                     : sandbox_check_idle(sandbox, "replacing WASI's streams and values", err);
+    /* A pending call is not in the middle of a function of WASI: one that awaits input has done
+     * nothing. */
+    int status = sandbox_check_still(sandbox, "replacing WASI's streams and values", err);
     if (status == 0)
         status = state_of(sandbox, &ctx, err);
     if (status == 0)

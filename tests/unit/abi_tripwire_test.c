@@ -335,7 +335,8 @@ TEST(image_records) {
         {"code_map", 12, 12, 0},      {"inlined_code", 8, 8, 1}, {"inlined_calls", 12, 12, 1},
         {"unwind_x86_64", 16, 16, 0}, {"routines", 8, 8, 1},     {"source_files", 8, 8, 1},
         {"source_lines", 16, 16, 1},  {"memory_sizes", 8, 8, 0}, {"table_sizes", 8, 8, 0},
-        {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1}};
+        {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1},    {"standing_x86_64", 64, 64, 0},
+        {"standing_args", 16, 16, 0}};
     SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         CHECK_STR(image_record_kinds[i].name, expected[i].name);

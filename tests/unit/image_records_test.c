@@ -168,7 +168,8 @@ TEST(a_newer_version_that_is_refused_by_name) {
         if (status == 0) /* the guest's image has no such rows */
             CHECK(id == HUSK_REC_SOURCE_FILES || id == HUSK_REC_LINES ||
                   id == HUSK_REC_INLINED_CODE || id == HUSK_REC_INLINED_CALLS ||
-                  id == HUSK_REC_TAGS || id == HUSK_REC_INSTANCES || id == HUSK_REC_ROUTINES);
+                  id == HUSK_REC_TAGS || id == HUSK_REC_INSTANCES || id == HUSK_REC_ROUTINES ||
+                  id == HUSK_REC_STANDING || id == HUSK_REC_STANDING_ARGS);
         else
             check_refused(image_record_kinds[id].name);
     }
