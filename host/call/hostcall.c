@@ -91,12 +91,6 @@ static inline void results_clear(const struct husk_functype *type, struct husk_v
     }
 }
 
-uint32_t sandbox_host_call_values(const husk_sandbox *sandbox, const struct linked_func *func) {
-    const struct husk_functype *type = func->type;
-    return (uint32_t)(type->params_count + type->results_count) +
-           sandbox->image->code->module.exception_values;
-}
-
 /* Call the function. Its arguments are the next of linkage.values. */
 static inline enum hostcall_next serve(husk_sandbox *sandbox, const struct linked_func *func,
                                        struct husk_outcome *outcome) {

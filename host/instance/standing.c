@@ -81,6 +81,12 @@ int standing_save(const husk_sandbox *sandbox, const struct standing_call *call,
     return 0;
 }
 
+uint32_t sandbox_host_call_values(const husk_sandbox *sandbox, const struct linked_func *func) {
+    const struct husk_functype *type = func->type;
+    return (uint32_t)(type->params_count + type->results_count) +
+           sandbox->image->code->module.exception_values;
+}
+
 /* As if the host function had been called, and were pending. */
 static void stand(husk_sandbox *sandbox, const struct husk_image_standing *standing) {
     const struct image_code *code = sandbox->image->code;

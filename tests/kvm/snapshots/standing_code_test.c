@@ -1,0 +1,173 @@
+/*
+ * tests/kvm/snapshots/standing_code_test.c: a standing call in an image of several instances, and
+ * at another level of one module.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "levels.h"
+#include "literals.h"
+#include "wat.h"
+
+/* run: writes "abc" to a new file, asks, goes back to its start and adds what it reads there and
+ * from standard input to standard output. Returns the count of bytes. */
+static const char guest[] =
+    "(module"
+    " (import \"wasi_snapshot_preview1\" \"path_open\" (func $open"
+    "  (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_write\""
+    "  (func $write (param i32 i32 i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_read\""
+    "  (func $read (param i32 i32 i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_seek\""
+    "  (func $seek (param i32 i64 i32 i32) (result i32)))"
+    " (import \"env\" \"ask\" (func $ask (param i32) (result i32)))"
+    " (memory (export \"memory\") 1)"
+    " (data (i32.const 100) \"name\") (data (i32.const 200) \"abc\")"
+    " (func $vec (param i32 i32) (i32.store (i32.const 0) (local.get 0))"
+    "  (i32.store (i32.const 4) (local.get 1)))"
+    " (func (export \"run\") (param i32) (result i32) (local i32)"
+    "  (if (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 1)"
+    "   (i64.const 0x66) (i64.const 0) (i32.const 0) (i32.const 16)) (then (return (i32.const "
+    "-1))))"
+    "  (call $vec (i32.const 200) (i32.const 3))"
+    "  (if (call $write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 20))"
+    "   (then (return (i32.const -2))))"
+    "  (local.set 1 (call $ask (local.get 0)))"
+    "  (if (call $seek (i32.load (i32.const 16)) (i64.const 0) (i32.const 0) (i32.const 24))"
+    "   (then (return (i32.const -3))))"
+    "  (call $vec (i32.const 300) (i32.const 100))"
+    "  (if (call $read (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 20))"
+    "   (then (return (i32.const -4))))"
+    "  (local.set 0 (i32.load (i32.const 20)))"
+    "  (call $vec (i32.add (i32.const 300) (local.get 0)) (i32.const 100))"
+    "  (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 20))"
+    "   (then (return (i32.const -5))))"
+    "  (local.set 0 (i32.add (local.get 0) (i32.load (i32.const 20))))"
+    "  (call $vec (i32.const 300) (local.get 0))"
+    "  (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20))"
+    "   (then (return (i32.const -6))))"
+    "  (i32.add (local.get 0) (i32.mul (local.get 1) (i32.const 100)))))";
+
+static int host_ask(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
+    const bool *has_answer = user;
+    results[0].of.i32 = args[0].of.i32 + 1;
+    return *has_answer ? 0 : husk_caller_pending(caller);
+}
+
+struct rig {
+    struct wat_lab wat;
+    bool has_answer;
+};
+
+static void define(struct rig *rig) {
+    static const struct husk_wasi_dir dir = {
+        .guest_path = "/p", .kind = HUSK_WASI_DIR_MEM, .rights = HUSK_WASI_READ | HUSK_WASI_WRITE};
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    memset(rig, 0, sizeof *rig);
+    options.dirs = &dir;
+    options.dirs_count = 1;
+    wat_lab_init(&rig->wat);
+    CHECK_OK(husk_imports_wasi(rig->wat.imports, &options, &rig->wat.err), rig->wat.err);
+    wat_lab_func(&rig->wat, "ask", "i>i", host_ask, &rig->has_answer);
+}
+
+static husk_image *stands(struct rig *rig, const char *name) {
+    husk_image *snapshot = NULL;
+    struct husk_value result;
+    const struct husk_value arg = value_i32(6);
+    rig->has_answer = false;
+    CHECK_OK(wat_call(&rig->wat, name, &arg, 1, &result, 1), rig->wat.err);
+    CHECK_MSG(rig->wat.outcome.kind == HUSK_PENDING, "%s", rig->wat.outcome.message);
+    CHECK_OK(husk_sandbox_snapshot(rig->wat.sandbox, &snapshot, &rig->wat.err), rig->wat.err);
+    rig->has_answer = true;
+    return snapshot;
+}
+
+static int32_t again(struct rig *rig, husk_sandbox *sandbox) {
+    struct husk_value result = value_i32(-99);
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    answer.is_again = true;
+    answer.results = &result;
+    answer.results_count = 1;
+    CHECK_OK(husk_call_resume(sandbox, &answer, &rig->wat.outcome, &rig->wat.err), rig->wat.err);
+    CHECK_MSG(rig->wat.outcome.kind == HUSK_RETURNED, "%s", rig->wat.outcome.message);
+    return result.of.i32;
+}
+
+static husk_image *saved(struct rig *rig, const husk_image *snapshot) {
+    char path[] = "/tmp/standing_code_test.XXXXXX";
+    husk_image *opened = NULL;
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_OK(husk_image_save_fd(snapshot, fd, &rig->wat.err), rig->wat.err);
+    CHECK_OK(husk_image_open(rig->wat.engine, path, NULL, &opened, &rig->wat.err), rig->wat.err);
+    close(fd);
+    unlink(path);
+    return opened;
+}
+
+/* The stack has addresses of the text. */
+TEST(another_level_is_refused) {
+    SKIP_WITHOUT_LEVELS();
+    struct rig rig;
+    struct wat_lab other;
+    size_t count = 0;
+    define(&rig);
+    wat_lab_open(&rig.wat, guest, NULL);
+    husk_image *snapshot = stands(&rig, "run");
+    uint8_t *wasm = wat_to_wasm(guest, &count);
+    other = rig.wat;
+    level_open(&other, &levels[0], wasm, count);
+    free(wasm);
+    CHECK_STATUS(husk_sandbox_restore(other.sandbox, snapshot, &rig.wat.err), HUSK_E_INVAL);
+    CHECK_CONTAINS(rig.wat.err.message, "compiled in another way");
+    CHECK_OK(husk_sandbox_load(other.sandbox, snapshot, rig.wat.imports, &rig.wat.err),
+             rig.wat.err); /* its own text comes with it */
+    level_close(&other);
+    husk_image_unref(snapshot);
+    wat_lab_close(&rig.wat);
+}
+
+TEST(several_instances) {
+    SKIP_WITHOUT_COMPILER();
+    static const struct wat_module modules[] = {
+        {"lib",
+         "(module (import \"env\" \"ask\" (func $ask (param i32) (result i32)))"
+         " (memory (export \"memory\") 1 4) (global $g (mut i32) (i32.const 5))"
+         " (func (export \"deep\") (param i32) (result i32)"
+         "  (global.set $g (i32.add (global.get $g) (i32.const 1)))"
+         "  (i32.store (i32.const 8) (local.get 0)) (drop (memory.grow (i32.const 1)))"
+         "  (i32.add (i32.mul (call $ask (local.get 0)) (global.get $g))"
+         "   (i32.load (i32.const 8)))))",
+         NULL, 0},
+        {"main",
+         "(module (import \"lib\" \"deep\" (func $deep (param i32) (result i32)))"
+         " (memory (export \"memory\") 1)"
+         " (func (export \"go\") (param i32) (result i32)"
+         "  (i32.store (i32.const 8) (i32.const 1000))"
+         "  (i32.add (call $deep (local.get 0)) (i32.load (i32.const 8)))))",
+         NULL, 0}};
+    struct rig rig;
+    husk_sandbox *clone = NULL, *sandbox = NULL;
+    define(&rig);
+    wat_lab_open_linked(&rig.wat, modules, 2, NULL);
+    husk_image *snapshot = stands(&rig, "go");
+    husk_image *file = saved(&rig, snapshot);
+    CHECK_OK(husk_sandbox_clone(rig.wat.sandbox, &clone, &rig.wat.err), rig.wat.err);
+    CHECK_OK(husk_sandbox_new(file, rig.wat.imports, NULL, &sandbox, &rig.wat.err), rig.wat.err);
+    CHECK_EQ_I64(again(&rig, clone), 7 * 6 + 6 + 1000);
+    CHECK_EQ_I64(again(&rig, sandbox), 7 * 6 + 6 + 1000);
+    CHECK_EQ_I64(again(&rig, rig.wat.sandbox), 7 * 6 + 6 + 1000);
+    husk_sandbox_free(sandbox);
+    husk_sandbox_free(clone);
+    husk_image_unref(file);
+    husk_image_unref(snapshot);
+    wat_lab_close(&rig.wat);
+}
+
+TEST_MAIN()
