@@ -308,17 +308,22 @@ static void play_programs(int programs, int restores, int *kinds) {
     wat_lab_close(&play.wat);
 }
 
+/* An emulated CPU takes a second for each program. */
+static int fewer_if_emulated(int programs) {
+    return getenv("HUSK_TEST_EMULATED") != NULL ? programs * 2 / 5 : programs;
+}
+
 TEST(it_ends_as_the_unbroken_run) {
     SKIP_WITHOUT_COMPILER();
     int kinds[16] = {0};
-    play_programs(100, 5, kinds);
+    play_programs(fewer_if_emulated(100), 5, kinds);
     CHECK(kinds[HUSK_RETURNED] > 0 && kinds[HUSK_TRAPPED] > 0 && kinds[HUSK_THREW] > 0);
 }
 
 TEST(a_hundred_restores_end_alike) {
     SKIP_WITHOUT_COMPILER();
     int kinds[16] = {0};
-    play_programs(20, 100, kinds);
+    play_programs(fewer_if_emulated(20), 100, kinds);
 }
 
 TEST_MAIN()
