@@ -2,6 +2,7 @@
  * tests/kvm/snapshots/standing_test.c: snapshots that hold a call which stands at a host function.
  * Whoever gets one goes on with the call as if nothing had happened.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -161,6 +162,53 @@ TEST(a_host_function_takes_one) {
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     CHECK_EQ_I64(result.of.i32, 43);
     CHECK_EQ_I64(husk_call_resume(second, &answer, &lab.outcome, &lab.err), HUSK_E_STATE);
+    husk_sandbox_free(second);
+    husk_image_unref(taken.snapshot);
+    wat_lab_close(&lab);
+}
+
+/* More numbers live during the call than there are registers that keep them. Their products differ
+ * whichever of them is lost. */
+#define LIVE 12
+static void live_text(char *text, size_t room) {
+    size_t used = (size_t)snprintf(
+        text, room,
+        "(module (import \"env\" \"take\" (func $t (param i32) (result i32)))"
+        " (memory (export \"memory\") 1) (data (i32.const 0) \"0123456789abcdefghijklmnopqrstuvwxyz"
+        "ABCDEFGHIJKL\") (func (export \"f\") (param i32) (result i32)");
+    for (int i = 0; i < LIVE; i++)
+        used += (size_t)snprintf(text + used, room - used, " (local $l%d i32)", i);
+    for (int i = 0; i < LIVE; i++)
+        used += (size_t)snprintf(text + used, room - used,
+                                 " (local.set $l%d (i32.load (i32.const %d)))", i, 4 * i);
+    used += (size_t)snprintf(text + used, room - used, " (call $t (local.get 0))");
+    for (int i = 0; i < LIVE; i++)
+        used += (size_t)snprintf(text + used, room - used,
+                                 " (local.get $l%d) i32.add (i32.const %d) i32.mul", i, 2 * i + 3);
+    snprintf(text + used, room - used, "))");
+}
+
+TEST(every_register_that_a_call_keeps) {
+    SKIP_WITHOUT_COMPILER();
+    static char text[4096];
+    struct wat_lab lab;
+    struct taken taken = {0};
+    husk_sandbox *second = NULL;
+    struct husk_value result = value_i32(0);
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    live_text(text, sizeof text);
+    wat_lab_init(&lab);
+    wat_lab_func(&lab, "take", "i>i", host_take, &taken);
+    wat_lab_open(&lab, text, NULL);
+    const int64_t expected = wat_call_i32(&lab, "f", 3);
+    CHECK_OK(taken.status, taken.err);
+    CHECK_OK(husk_sandbox_new(taken.snapshot, lab.imports, NULL, &second, &lab.err), lab.err);
+    answer.is_again = true;
+    answer.results = &result;
+    answer.results_count = 1;
+    CHECK_OK(husk_call_resume(second, &answer, &lab.outcome, &lab.err), lab.err);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_I64(result.of.i32, expected);
     husk_sandbox_free(second);
     husk_image_unref(taken.snapshot);
     wat_lab_close(&lab);
