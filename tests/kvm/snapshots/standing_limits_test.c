@@ -147,13 +147,13 @@ TEST(a_token_of_a_call_that_is_gone) {
 
 struct ender {
     struct brought *brought;
-    bool by_token;
+    bool is_by_token;
 };
 
 static void *ends_it(void *user) {
     const struct ender *ender = user;
     usleep(20000);
-    if (ender->by_token)
+    if (ender->is_by_token)
         husk_cancel_now(ender->brought->limits.cancel);
     else
         husk_interrupt(ender->brought->sandbox);
@@ -183,12 +183,19 @@ static void *resumes_once(void *user) {
     return NULL;
 }
 
+static uint64_t made(const struct wat_lab *wat) {
+    struct husk_stats stats = HUSK_STATS_INIT;
+    CHECK_EQ_I64(husk_engine_stats(wat->engine, &stats), 0);
+    return stats.vms_made;
+}
+
 /* Each step on a thread of its own, in another VM, with calls inside. */
 TEST(it_moves_between_threads) {
     SKIP_WITHOUT_COMPILER();
     struct brought brought;
     struct wat_lab *wat = &brought.lab.wat;
     brought_open(&brought, "later", 12);
+    const uint64_t vms_made = made(wat);
     for (int i = 1; i < 12; i++) {
         struct husk_value arg = value_i32(i), result = value_i32(0);
         pthread_t thread;
@@ -206,6 +213,7 @@ TEST(it_moves_between_threads) {
         CHECK_EQ_I64(result.of.i32, 2 * i);
     }
     CHECK_EQ_I64(resume(&brought, NULL, HUSK_RETURNED), 12);
+    CHECK_EQ_U64(made(wat), vms_made); /* it goes on by the entry page, in a VM of the pool */
     brought_close(&brought);
 }
 
