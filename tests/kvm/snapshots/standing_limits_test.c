@@ -217,6 +217,30 @@ TEST(it_moves_between_threads) {
     brought_close(&brought);
 }
 
+static void interrupts(struct pending_lab *lab, husk_sandbox *sandbox) {
+    (void)lab;
+    husk_interrupt(sandbox);
+}
+
+/* A host function that is pending although its call must end: nobody waits for its answer. */
+TEST(an_interrupt_in_a_function_that_is_pending_again) {
+    SKIP_WITHOUT_COMPILER();
+    struct brought brought;
+    struct wat_lab *wat = &brought.lab.wat;
+    struct husk_value result;
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    brought_open(&brought, "later", 3);
+    brought.lab.hook = interrupts;
+    answer.results = &result;
+    answer.results_count = 1;
+    answer.is_again = true;
+    CHECK_OK(husk_call_resume(brought.sandbox, &answer, &wat->outcome, &wat->err), wat->err);
+    CHECK_EQ_I64(wat->outcome.kind, HUSK_INTERRUPTED);
+    restore(&brought);
+    resume(&brought, NULL, HUSK_INTERRUPTED); /* in the second call of the function */
+    brought_close(&brought);
+}
+
 /* A call inside it is cut off, before or after it ran: then it ends in the same way. */
 TEST(a_call_inside_it_is_cut_off) {
     SKIP_WITHOUT_COMPILER();
