@@ -122,6 +122,36 @@ TEST(a_pending_call_is_in_a_snapshot) {
     pending_lab_close(&lab);
 }
 
+/* Host calls of calls inside it have values of their own: the call that is repeated gets what the
+ * guest gave, and a snapshot that is taken afterwards has that, too. */
+TEST(arguments_outlive_calls_inside_it) {
+    SKIP_WITHOUT_COMPILER();
+    struct pending_lab lab;
+    int32_t result;
+    pending_lab_open(&lab, NULL);
+    husk_sandbox *const first = lab.wat.sandbox;
+    CHECK_OK(pending_call(&lab, "keep", 5, NULL, &result), lab.wat.err);
+    husk_image *snapshot = snapshot_of(&lab, first);
+    husk_sandbox *second = sandbox_of(&lab, snapshot);
+    for (int i = 0; i < 2; i++) {
+        lab.wat.sandbox = i == 0 ? first : second;
+        lab.has_answer = true;
+        CHECK_EQ_I64(wat_call_i32(&lab.wat, "ask", 77), 771);
+        husk_image *later = snapshot_of(&lab, lab.wat.sandbox);
+        asks_again(&lab, lab.wat.sandbox, 5);
+        CHECK_EQ_I64(lab.last, 5);
+        lab.last = 0;
+        CHECK_OK(husk_sandbox_restore(lab.wat.sandbox, later, &lab.wat.err), lab.wat.err);
+        asks_again(&lab, lab.wat.sandbox, 5);
+        CHECK_EQ_I64(lab.last, 5);
+        husk_image_unref(later);
+    }
+    lab.wat.sandbox = first;
+    husk_sandbox_free(second);
+    husk_image_unref(snapshot);
+    pending_lab_close(&lab);
+}
+
 struct taken {
     husk_image *snapshot;
     int status;
