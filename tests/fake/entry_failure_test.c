@@ -277,6 +277,11 @@ TEST(a_call_of_a_snapshot_goes_on_in_another_vm) {
     CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
     CHECK_EQ_I64(result.of.i64, KEPT);
     CHECK_EQ_U64(lab.made_vms, 2);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &err), err);
+    lab.interrupted_vm = 2; /* the call had begun long before: it is cut off in its middle */
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &lab.outcome, &err), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_INTERRUPTED);
+    CHECK(lab.outcome.is_poisoned && !lab.outcome.state_is_exact);
     husk_image_unref(snapshot);
     end();
 }

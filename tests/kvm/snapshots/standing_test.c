@@ -197,6 +197,36 @@ TEST(a_host_function_takes_one) {
     wat_lab_close(&lab);
 }
 
+/* It has done something: that cannot be done again. */
+static int host_late(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
+    struct taken *taken = user;
+    (void)args, (void)results;
+    const int status = husk_caller_pending(caller);
+    taken->status = husk_caller_snapshot(caller, &taken->snapshot, &taken->err);
+    return status;
+}
+
+TEST(a_host_function_that_has_ended_takes_none) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    struct taken taken = {0};
+    struct husk_value result;
+    wat_lab_init(&lab);
+    wat_lab_func(&lab, "take", "i>i", host_late, &taken);
+    wat_lab_open(&lab,
+                 "(module (import \"env\" \"take\" (func $t (param i32) (result i32)))"
+                 " (func (export \"f\") (result i32) (call $t (i32.const 1))))",
+                 NULL);
+    CHECK_OK(wat_call(&lab, "f", NULL, 0, &result, 1), lab.err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_PENDING);
+    CHECK_EQ_I64(taken.status, HUSK_E_STATE);
+    CHECK_CONTAINS(taken.err.message, "has said how it ends");
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &taken.snapshot, &lab.err), lab.err);
+    husk_image_unref(taken.snapshot);
+    wat_lab_close(&lab);
+}
+
 /* More numbers live during the call than there are registers that keep them. Their products differ
  * whichever of them is lost. */
 #define LIVE 12
