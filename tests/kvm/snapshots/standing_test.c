@@ -122,6 +122,39 @@ TEST(a_pending_call_is_in_a_snapshot) {
     pending_lab_close(&lab);
 }
 
+/* Memory in large pages, its own copy of the contents, a VM that was made ahead. */
+TEST(sandboxes_of_every_kind) {
+    SKIP_WITHOUT_COMPILER();
+    struct pending_lab lab;
+    int32_t result;
+    pending_lab_open(&lab, NULL);
+    CHECK_OK(pending_call(&lab, "keep", 5, NULL, &result), lab.wat.err);
+    husk_image *snapshot = snapshot_of(&lab, lab.wat.sandbox);
+    husk_image *file = saved(&lab, snapshot);
+    for (int i = 0; i < 8; i++) {
+        struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+        husk_image *const image = i % 2 == 0 ? snapshot : file;
+        husk_sandbox *sandbox = NULL;
+        options.large_pages = (enum husk_large_pages)(i / 2);
+        CHECK_OK(husk_sandbox_prepare(image, lab.wat.imports, &options, 1, &lab.wat.err),
+                 lab.wat.err);
+        usleep(20000); /* until there is one, mostly */
+        CHECK_OK(husk_sandbox_new(image, lab.wat.imports, &options, &sandbox, &lab.wat.err),
+                 lab.wat.err);
+        for (int round = 0; round < 3; round++) {
+            asks_again(&lab, sandbox, 5);
+            CHECK_OK(husk_sandbox_restore(sandbox, round == 0 ? file : snapshot, &lab.wat.err),
+                     lab.wat.err);
+        }
+        husk_sandbox_free(sandbox);
+        CHECK_OK(husk_sandbox_prepare(image, lab.wat.imports, &options, 0, &lab.wat.err),
+                 lab.wat.err);
+    }
+    husk_image_unref(file);
+    husk_image_unref(snapshot);
+    pending_lab_close(&lab);
+}
+
 /* Host calls of calls inside it have values of their own: the call that is repeated gets what the
  * guest gave, and a snapshot that is taken afterwards has that, too. */
 TEST(arguments_outlive_calls_inside_it) {
