@@ -48,6 +48,12 @@ static void brought_close(struct brought *brought) {
     pending_lab_close(&brought->lab);
 }
 
+static struct husk_stats stats_of(const struct wat_lab *wat) {
+    struct husk_stats stats = HUSK_STATS_INIT;
+    CHECK_EQ_I64(husk_engine_stats(wat->engine, &stats), 0);
+    return stats;
+}
+
 /* Resume with 1 as the answer. */
 static int32_t resume(struct brought *brought, const struct husk_limits *limits,
                       enum husk_outcome_kind expected) {
@@ -183,19 +189,13 @@ static void *resumes_once(void *user) {
     return NULL;
 }
 
-static uint64_t made(const struct wat_lab *wat) {
-    struct husk_stats stats = HUSK_STATS_INIT;
-    CHECK_EQ_I64(husk_engine_stats(wat->engine, &stats), 0);
-    return stats.vms_made;
-}
-
 /* Each step on a thread of its own, in another VM, with calls inside. */
 TEST(it_moves_between_threads) {
     SKIP_WITHOUT_COMPILER();
     struct brought brought;
     struct wat_lab *wat = &brought.lab.wat;
     brought_open(&brought, "later", 12);
-    const uint64_t vms_made = made(wat);
+    const uint64_t vms_made = stats_of(wat).vms_made;
     for (int i = 1; i < 12; i++) {
         struct husk_value arg = value_i32(i), result = value_i32(0);
         pthread_t thread;
@@ -213,7 +213,8 @@ TEST(it_moves_between_threads) {
         CHECK_EQ_I64(result.of.i32, 2 * i);
     }
     CHECK_EQ_I64(resume(&brought, NULL, HUSK_RETURNED), 12);
-    CHECK_EQ_U64(made(wat), vms_made); /* it goes on by the entry page, in a VM of the pool */
+    CHECK_EQ_U64(stats_of(wat).vms_made,
+                 vms_made); /* it goes on by the entry page, in a VM of the pool */
     brought_close(&brought);
 }
 
@@ -294,7 +295,9 @@ TEST(mistakes_leave_it_standing) {
     CHECK_STATUS(husk_call_resume(brought.sandbox, &answer, &wat->outcome, &wat->err),
                  HUSK_E_INVAL);
     brought.limits.reserved[0] = 0;
+    const uint64_t calls = stats_of(wat).calls; /* it counts as one, from now on */
     CHECK_EQ_I64(resume(&brought, &brought.limits, HUSK_RETURNED), 2);
+    CHECK_EQ_U64(stats_of(wat).calls, calls + 1);
     brought_close(&brought);
 }
 
