@@ -1,7 +1,8 @@
 /*
  * tests/hostile/standing_file_hostile_test.c: files whose standing call was changed byte by byte:
  * its row, its arguments (numbers and references of every kind), the table of records, and the
- * segment of its stack. Each is refused with a reason, or the guest harms itself alone.
+ * segment of its stack; or whose stack is of another level. Each is refused with a reason, or the
+ * guest harms itself alone.
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "harness.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "levels.h"
 #include "literals.h"
 #include "ready_image.h"
 #include "wat.h"
@@ -70,6 +72,7 @@ static const uint8_t wasm[] = {
     0x01, 0x00, 0x03, 0x74, 0x61, 0x67};
 
 #define EXPECTED (40 + 5) /* memory is zeros */
+#define LEVELED (40 * 41 / 2 + 2)
 
 static int host_other(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {
@@ -104,6 +107,7 @@ struct rig {
     struct wat_lab wat;
     bool has_answer;
     struct room good;
+    bool is_leveled;                             /* by level_rig_open() */
     unsigned refused, returned, trapped, others; /* how the changed files ended */
 };
 
@@ -116,10 +120,20 @@ static int put(void *user, const void *bytes, size_t count) {
     return 0;
 }
 
-static void rig_open(struct rig *rig) {
+/* Call "f", which stands at env.take, and save the state. */
+static void rig_stand(struct rig *rig) {
     husk_image *snapshot = NULL;
     const struct husk_value arg = value_i64(40);
     struct husk_value result;
+    CHECK_OK(wat_call(&rig->wat, "f", &arg, 1, &result, 1), rig->wat.err);
+    CHECK_MSG(rig->wat.outcome.kind == HUSK_PENDING, "%s", rig->wat.outcome.message);
+    CHECK_OK(husk_sandbox_snapshot(rig->wat.sandbox, &snapshot, &rig->wat.err), rig->wat.err);
+    CHECK_OK(husk_image_save_to(snapshot, put, &rig->good, &rig->wat.err), rig->wat.err);
+    husk_image_unref(snapshot);
+    rig->has_answer = true;
+}
+
+static void rig_open(struct rig *rig) {
     memset(rig, 0, sizeof *rig);
     wat_lab_init(&rig->wat);
     wat_lab_func(&rig->wat, "take", "Iecx>Icx", host_take, &rig->has_answer);
@@ -133,12 +147,7 @@ static void rig_open(struct rig *rig) {
     CHECK_OK(
         husk_sandbox_new(rig->wat.image, rig->wat.imports, NULL, &rig->wat.sandbox, &rig->wat.err),
         rig->wat.err);
-    CHECK_OK(wat_call(&rig->wat, "f", &arg, 1, &result, 1), rig->wat.err);
-    CHECK_MSG(rig->wat.outcome.kind == HUSK_PENDING, "%s", rig->wat.outcome.message);
-    CHECK_OK(husk_sandbox_snapshot(rig->wat.sandbox, &snapshot, &rig->wat.err), rig->wat.err);
-    CHECK_OK(husk_image_save_to(snapshot, put, &rig->good, &rig->wat.err), rig->wat.err);
-    husk_image_unref(snapshot);
-    rig->has_answer = true;
+    rig_stand(rig);
 }
 
 static uint8_t *copy_of(const struct rig *rig) {
@@ -212,7 +221,7 @@ static void rig_close(struct rig *rig) {
     int64_t result = 0;
     plays(rig, copy_of(rig), &result);
     CHECK_MSG(rig->wat.outcome.kind == HUSK_RETURNED, "%s", rig->wat.outcome.message);
-    CHECK_EQ_I64(result, EXPECTED);
+    CHECK_EQ_I64(result, rig->is_leveled ? LEVELED : EXPECTED);
     free(rig->good.bytes);
     wat_lab_close(&rig->wat);
 }
@@ -283,6 +292,72 @@ TEST(each_byte_of_the_stacks_segment) {
             change_each(&rig, header->e_phoff + i * sizeof *rows, sizeof *rows);
     CHECK(rig.refused > 0);
     rig_close(&rig);
+}
+
+/* ---- the stack of another level ---- */
+
+static const char deep[] =
+    "(module (import \"env\" \"take\" (func $take (param i64) (result i64)))"
+    " (func $f (export \"f\") (param i64) (result i64)"
+    "  (if (i64.eqz (local.get 0)) (then (return (call $take (i64.const 2)))))"
+    "  (i64.add (local.get 0) (call $f (i64.sub (local.get 0) (i64.const 1))))))";
+
+static int host_deep(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
+    const bool *has_answer = user;
+    results[0] = args[0];
+    return *has_answer ? 0 : husk_caller_pending(caller);
+}
+
+static void level_rig_open(struct rig *rig, const struct level *level) {
+    size_t count = 0;
+    memset(rig, 0, sizeof *rig);
+    rig->is_leveled = true;
+    wat_lab_init(&rig->wat);
+    wat_lab_func(&rig->wat, "take", "I>I", host_deep, &rig->has_answer);
+    uint8_t *module = wat_to_wasm(deep, &count);
+    level_open(&rig->wat, level, module, count);
+    free(module);
+    rig_stand(rig);
+}
+
+static void *row_in(uint8_t *bytes, size_t count) {
+    void *row = image_note_rows(image_note_find(bytes, count), HUSK_REC_STANDING, NULL);
+    CHECK(row != NULL);
+    return row;
+}
+
+/* The topmost page of the stack in the file. */
+static uint8_t *stack_in(uint8_t *bytes) {
+    const Elf64_Ehdr *header = (const void *)bytes;
+    const Elf64_Phdr *rows = (const void *)(bytes + header->e_phoff);
+    for (uint32_t i = 0; i < header->e_phnum; i++)
+        if (rows[i].p_type == PT_LOAD && rows[i].p_vaddr < HUSK_STACK_TOP_GVA &&
+            rows[i].p_vaddr + rows[i].p_memsz == HUSK_STACK_TOP_GVA)
+            return bytes + rows[i].p_offset + rows[i].p_filesz - HUSK_PAGE_SIZE;
+    CHECK_MSG(false, "the file has no stack");
+    return NULL;
+}
+
+/* Its return addresses mean other places here, and the frames have other sizes. */
+TEST(the_stack_of_another_level) {
+    SKIP_WITHOUT_LEVELS();
+    struct rig from, to;
+    int64_t result;
+    for (uint32_t i = 0; i < LEVELS_COUNT; i++) {
+        level_rig_open(&from, &levels[i]);
+        level_rig_open(&to, &levels[(i + 3) % LEVELS_COUNT]);
+        for (int has_registers = 0; has_registers < 2; has_registers++) {
+            uint8_t *bytes = copy_of(&to);
+            if (has_registers)
+                memcpy(row_in(bytes, to.good.count), row_in(from.good.bytes, from.good.count),
+                       sizeof(struct husk_image_standing));
+            memcpy(stack_in(bytes), stack_in(from.good.bytes), HUSK_PAGE_SIZE);
+            plays(&to, bytes, &result);
+        }
+        rig_close(&from);
+        rig_close(&to);
+    }
 }
 
 TEST_MAIN()
