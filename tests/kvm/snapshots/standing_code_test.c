@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "harness.h"
 #include "levels.h"
@@ -57,18 +56,6 @@ static int32_t again(struct rig *rig, husk_sandbox *sandbox) {
     return result.of.i32;
 }
 
-static husk_image *saved(struct rig *rig, const husk_image *snapshot) {
-    char path[] = "/tmp/standing_code_test.XXXXXX";
-    husk_image *opened = NULL;
-    int fd = mkstemp(path);
-    CHECK(fd >= 0);
-    CHECK_OK(husk_image_save_fd(snapshot, fd, &rig->wat.err), rig->wat.err);
-    CHECK_OK(husk_image_open(rig->wat.engine, path, NULL, &opened, &rig->wat.err), rig->wat.err);
-    close(fd);
-    unlink(path);
-    return opened;
-}
-
 /* The stack has addresses of the text. */
 TEST(another_level_is_refused) {
     SKIP_WITHOUT_LEVELS();
@@ -116,7 +103,7 @@ TEST(several_instances) {
     define(&rig);
     wat_lab_open_linked(&rig.wat, modules, 2, NULL);
     husk_image *snapshot = stands(&rig, "go");
-    husk_image *file = saved(&rig, snapshot);
+    husk_image *file = wat_saved(&rig.wat, snapshot);
     CHECK_OK(husk_sandbox_clone(rig.wat.sandbox, &clone, &rig.wat.err), rig.wat.err);
     CHECK_OK(husk_sandbox_new(file, rig.wat.imports, NULL, &sandbox, &rig.wat.err), rig.wat.err);
     CHECK_EQ_I64(again(&rig, clone), 7 * 6 + 6 + 1000);

@@ -143,18 +143,6 @@ static husk_image *stands(struct rig *rig) {
     return snapshot;
 }
 
-static husk_image *saved(struct rig *rig, const husk_image *snapshot) {
-    char path[] = "/tmp/standing_files_test.XXXXXX";
-    husk_image *opened = NULL;
-    const int fd = mkstemp(path);
-    CHECK(fd >= 0);
-    CHECK_OK(husk_image_save_fd(snapshot, fd, &rig->wat.err), rig->wat.err);
-    CHECK_OK(husk_image_open(rig->wat.engine, path, NULL, &opened, &rig->wat.err), rig->wat.err);
-    close(fd);
-    unlink(path);
-    return opened;
-}
-
 static void give(struct rig *rig, husk_sandbox *sandbox, const char *input) {
     struct husk_wasi_stream stream = HUSK_WASI_STREAM_INIT;
     struct husk_wasi_request request = HUSK_WASI_REQUEST_INIT;
@@ -205,11 +193,11 @@ TEST(files_are_as_they_were_each_time) {
     request.stdout_stream = request.stderr_stream = &out;
     rig_open(&rig, &request);
     images[0] = stands(&rig);
-    images[1] = saved(&rig, images[0]);
+    images[1] = wat_saved(&rig.wat, images[0]);
     CHECK_OK(husk_sandbox_clone(rig.wat.sandbox, &clone, &rig.wat.err), rig.wat.err);
     again(&rig, rig.wat.sandbox, HUSK_PENDING); /* at fd_read, after the files were written */
     CHECK_OK(husk_sandbox_snapshot(rig.wat.sandbox, &images[2], &rig.wat.err), rig.wat.err);
-    images[3] = saved(&rig, images[2]);
+    images[3] = wat_saved(&rig.wat, images[2]);
     CHECK_OK(husk_sandbox_new(images[1], rig.wat.imports, NULL, &sandbox, &rig.wat.err),
              rig.wat.err);
     husk_sandbox *const all[] = {rig.wat.sandbox, clone, sandbox};
@@ -241,7 +229,7 @@ TEST(files_with_the_numbers_of_streams) {
     husk_sandbox *sandbox = NULL;
     rig_open(&rig, NULL);
     husk_image *snapshot = stands(&rig);
-    husk_image *file = saved(&rig, snapshot);
+    husk_image *file = wat_saved(&rig.wat, snapshot);
     CHECK_OK(husk_sandbox_new(file, rig.wat.imports, NULL, &sandbox, &rig.wat.err), rig.wat.err);
     for (int i = 0; i < 20; i++) {
         if (i > 0)

@@ -56,18 +56,6 @@ static husk_image *snapshot_of(struct pending_lab *lab, husk_sandbox *sandbox) {
     return snapshot;
 }
 
-static husk_image *saved(struct pending_lab *lab, const husk_image *snapshot) {
-    char path[] = "/tmp/standing_test.XXXXXX";
-    husk_image *opened = NULL;
-    int fd = mkstemp(path);
-    CHECK(fd >= 0);
-    CHECK_OK(husk_image_save_fd(snapshot, fd, &lab->wat.err), lab->wat.err);
-    CHECK_OK(husk_image_open(lab->wat.engine, path, NULL, &opened, &lab->wat.err), lab->wat.err);
-    close(fd);
-    unlink(path);
-    return opened;
-}
-
 static husk_sandbox *sandbox_of(struct pending_lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
     CHECK_OK(husk_sandbox_new(image, lab->wat.imports, NULL, &sandbox, &lab->wat.err),
@@ -98,7 +86,7 @@ TEST(a_pending_call_is_in_a_snapshot) {
     CHECK_OK(pending_call(&lab, "keep", 5, NULL, &result), lab.wat.err);
     pending_check(&lab, 5);
     husk_image *snapshot = snapshot_of(&lab, lab.wat.sandbox);
-    husk_image *file = saved(&lab, snapshot);
+    husk_image *file = wat_saved(&lab.wat, snapshot);
     check_place(snapshot);
     check_place(file);
     CHECK_OK(husk_sandbox_clone(lab.wat.sandbox, &clone, &lab.wat.err), lab.wat.err);
@@ -130,7 +118,7 @@ TEST(sandboxes_of_every_kind) {
     pending_lab_open(&lab, NULL);
     CHECK_OK(pending_call(&lab, "keep", 5, NULL, &result), lab.wat.err);
     husk_image *snapshot = snapshot_of(&lab, lab.wat.sandbox);
-    husk_image *file = saved(&lab, snapshot);
+    husk_image *file = wat_saved(&lab.wat, snapshot);
     for (int i = 0; i < 8; i++) {
         struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
         husk_image *const image = i % 2 == 0 ? snapshot : file;
