@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "guest_image.h"
@@ -29,10 +30,13 @@ static struct {
     bool fails_to_create, fails_to_attach;
     unsigned left_debugs;    /* debug exceptions that the machine still has for the next entries */
     unsigned made_vms;       /* the newest one is the one that runs */
+    bool is_pending;         /* the host function */
     unsigned interrupted_vm; /* which of them is interrupted before it lets the guest go; 0: none */
     struct husk_outcome outcome;
 } lab = {.outcome = HUSK_OUTCOME_INIT};
 static struct husk_error err;
+
+#define KEPT 0x1234567 /* in RBX, during the host call */
 
 static bool fails(const char *what) {
     if (what[0] == 's')
@@ -75,7 +79,11 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
         fail_on_entry(vcpu, ret_exit);
     } else if (vcpu->regs.rdi == guest_gva(guest_host) && vcpu->regs.rcx++ == 0) {
         mailbox->import_idx = 0;
+        vcpu->regs.rsp = HUSK_STACK_TOP_GVA - 40;
+        vcpu->regs.rbx = KEPT;
         ret_exit->port = HUSK_PORT_HOST_CALL;
+    } else if (vcpu->regs.r11 == guest_gva(guest_resume)) { /* by the entry page */
+        memcpy(mailbox->call_slots[0].bytes, &vcpu->regs.rbx, sizeof vcpu->regs.rbx);
     } else if (vcpu->regs.rdi == guest_gva(guest_add)) {
         int32_t sum = *(int32_t *)(void *)mailbox->call_slots[0].bytes +
                       *(int32_t *)(void *)mailbox->call_slots[1].bytes;
@@ -105,7 +113,9 @@ static struct husk_stats stats(void) {
 /* The VM that the sandbox has breaks while a host function runs. */
 static int host_adds(husk_caller *caller, void *user, const struct husk_value *args,
                      struct husk_value *results) {
-    (void)caller, (void)user, (void)args;
+    (void)user, (void)args;
+    if (lab.is_pending)
+        return husk_caller_pending(caller);
     lab.failing_vms = 1;
     CHECK_OK(add(), err);
     CHECK(lab.outcome.kind == HUSK_RETURNED);
@@ -123,7 +133,7 @@ static void begin(unsigned failing_vms, enum vm_exit_kind how) {
     lab.backend = (struct vm_backend){.guest = guest_script, .fails = fails};
     lab.failing_vms = failing_vms;
     lab.how = how;
-    lab.fails_to_create = lab.fails_to_attach = false;
+    lab.fails_to_create = lab.fails_to_attach = lab.is_pending = false;
     lab.left_debugs = lab.made_vms = lab.interrupted_vm = 0;
     CHECK_OK(fake_engine_new(&lab.backend, &lab.engine, &err), err);
     size_t count;
@@ -241,6 +251,38 @@ TEST(a_nested_call_goes_on_in_another_vm) {
     CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
     CHECK_EQ_U64(lab.made_vms, 2);
     CHECK_EQ_U64(lab.backend.vms, 1);
+    end();
+}
+
+/* A call that a snapshot brought begins at its host call, in whatever VM. */
+TEST(a_call_of_a_snapshot_goes_on_in_another_vm) {
+    begin(0, VM_EXIT_EXCEPTION);
+    husk_image *snapshot = NULL;
+    struct husk_value value = {.type = HUSK_I64}, result = {.type = HUSK_I64};
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    lab.is_pending = true;
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &value, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab.outcome, &err),
+             err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_PENDING);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &err), err);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &err), err);
+    lab.failing_vms = 1;
+    answer.values = &value;
+    answer.results = &result;
+    answer.values_count = answer.results_count = 1;
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &lab.outcome, &err), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_I64(result.of.i64, KEPT);
+    CHECK_EQ_U64(lab.made_vms, 2);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &err), err);
+    lab.interrupted_vm = 2; /* the call had begun long before: it is cut off in its middle */
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &lab.outcome, &err), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_INTERRUPTED);
+    CHECK(lab.outcome.is_poisoned && !lab.outcome.state_is_exact);
+    husk_image_unref(snapshot);
     end();
 }
 

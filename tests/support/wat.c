@@ -120,6 +120,18 @@ void wat_lab_close(struct wat_lab *lab) {
     husk_engine_unref(lab->engine);
 }
 
+husk_image *wat_saved(struct wat_lab *lab, const husk_image *snapshot) {
+    char path[] = "/tmp/husk-saved.XXXXXX";
+    husk_image *opened = NULL;
+    const int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_OK(husk_image_save_fd(snapshot, fd, &lab->err), lab->err);
+    CHECK_OK(husk_image_open(lab->engine, path, NULL, &opened, &lab->err), lab->err);
+    close(fd);
+    unlink(path);
+    return opened;
+}
+
 static husk_type type_of_letter(char letter) {
     static const char letters[] = "iIfFvcex";
     static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,       HUSK_F64,

@@ -43,6 +43,9 @@ void wat_lab_open_with(struct wat_lab *lab, const char *wat,
 #define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
 void wat_lab_close(struct wat_lab *lab);
 
+/* Save a snapshot to a file, and open that. */
+husk_image *wat_saved(struct wat_lab *lab, const husk_image *snapshot);
+
 /* A module to link: its name, its text, and for the aliases of husk_compile_linked(). */
 struct wat_module {
     const char *name, *wat;

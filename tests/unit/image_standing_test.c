@@ -19,6 +19,7 @@ struct said {
     uint32_t rows, args;
     uint64_t segment_gva, segment_bytes; /* no bytes: no segment */
     uint32_t flags;
+    bool has_no_thunk; /* no function can be called */
 };
 
 /* Of "host", which stands at the import: that has three parameters. */
@@ -32,8 +33,14 @@ static const struct said good = {.row = {.stack_gva = HUSK_STACK_TOP_GVA - 40, .
 static uint8_t *make(const struct said *said, size_t *ret_count) {
     struct image_builder builder;
     const struct husk_image_slot slot = {{0}};
-    guest_snapshot_build(&builder);
-    builder.module.flags = said->flags;
+    if ((said->flags & HUSK_IMAGE_SNAPSHOT) != 0)
+        guest_snapshot_build(&builder);
+    else
+        guest_image_build(&builder);
+    struct husk_image_type *types = (void *)builder.records[HUSK_REC_TYPES].data;
+    for (size_t i = 0;
+         said->has_no_thunk && i * sizeof *types < builder.records[HUSK_REC_TYPES].count; i++)
+        types[i].thunk_gva = 0;
     for (uint32_t i = 0; i < said->rows; i++)
         builder_row(&builder, HUSK_REC_STANDING, &said->row, sizeof said->row);
     for (uint32_t i = 0; i < said->args; i++)
@@ -106,7 +113,7 @@ TEST(impossible_stack_pointers_are_refused) {
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct said said = good;
         said.row.stack_gva = all[i];
-        is_refused(&said, "the standing call: ");
+        is_refused(&said, "its stack pointer is impossible");
     }
 }
 
@@ -125,6 +132,9 @@ TEST(functions_that_are_not_there_are_refused) {
         said.row.host_func_idx = all[i].host_func_idx;
         is_refused(&said, all[i].what);
     }
+    struct said said = good;
+    said.has_no_thunk = true;
+    is_refused(&said, "cannot be called");
 }
 
 TEST(other_numbers_of_arguments_are_refused) {
@@ -165,8 +175,9 @@ TEST(only_one_call_and_only_in_a_snapshot) {
     said.rows = 2;
     is_refused(&said, "standing_x86_64");
     said = good;
-    said.flags = 0;
-    is_refused(&said, "");
+    said.flags = 0; /* of the image's "host", whose import has one parameter */
+    said.args = 1;
+    is_refused(&said, "only a snapshot can have one");
 }
 
 TEST_MAIN()

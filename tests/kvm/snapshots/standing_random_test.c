@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "harness.h"
 #include "literals.h"
@@ -234,19 +233,6 @@ static void goes_on(struct play *play, husk_sandbox *sandbox, const struct ended
     check_same(&got, expected, how);
 }
 
-static husk_image *saved(struct play *play) {
-    char path[] = "/tmp/standing_random_test.XXXXXX";
-    husk_image *opened = NULL;
-    struct husk_error *err = &play->wat.err;
-    int fd = mkstemp(path);
-    CHECK(fd >= 0);
-    CHECK_OK(husk_image_save_fd(play->snapshot, fd, err), *err);
-    CHECK_OK(husk_image_open(play->wat.engine, path, NULL, &opened, err), *err);
-    close(fd);
-    unlink(path);
-    return opened;
-}
-
 static void from_image(struct play *play, husk_image *image, const struct ended *expected,
                        int restores, const char *how) {
     struct husk_error *err = &play->wat.err;
@@ -281,7 +267,7 @@ static void stop_once(struct play *play, int64_t seed, const struct ended *expec
         CHECK_OK(husk_sandbox_snapshot(play->wat.sandbox, &play->snapshot, err), *err);
         goes_on(play, play->wat.sandbox, expected, "the call itself");
     }
-    husk_image *file = saved(play);
+    husk_image *file = wat_saved(&play->wat, play->snapshot);
     from_image(play, play->snapshot, expected, restores, "from memory");
     from_image(play, file, expected, 2, "from the file");
     CHECK_OK(husk_sandbox_restore(play->wat.sandbox, file, err), *err);

@@ -195,10 +195,13 @@ TEST(husk_restored_comes_first) {
     rules_open(&rules, RESTORED ")", NULL);
     call(&rules, rules.wat.sandbox, "f", 5, HUSK_PENDING);
     husk_image *snapshot = snapshot_of(&rules, rules.wat.sandbox);
-    husk_sandbox *sandbox = sandbox_of(&rules, snapshot);
+    husk_sandbox *sandbox = sandbox_of(&rules, snapshot), *clone = NULL;
+    CHECK_OK(husk_sandbox_clone(sandbox, &clone, &rules.wat.err), rules.wat.err);
     rules.has_answer = true;
     CHECK_EQ_I64(again(&rules, rules.wat.sandbox, NULL, HUSK_RETURNED), 50); /* not restored */
     CHECK_EQ_I64(again(&rules, sandbox, NULL, HUSK_RETURNED), 1050);
+    CHECK_EQ_I64(again(&rules, clone, NULL, HUSK_RETURNED), 1050); /* of one that owed it */
+    husk_sandbox_free(clone);
     CHECK_OK(husk_sandbox_restore(sandbox, snapshot, &rules.wat.err), rules.wat.err);
     CHECK_EQ_I64(call(&rules, sandbox, "count", 0, HUSK_RETURNED), 1);
     CHECK_EQ_I64(call(&rules, sandbox, "count", 0, HUSK_RETURNED), 1);
