@@ -168,9 +168,9 @@ static int make_entry(struct job *job, struct husk_error *err) {
 }
 
 static int work(struct job *job) {
+    step_back(); /* before anybody can see the process's number */
     background_note_sign(&job->note);
     background_note_write(BACKGROUND_FD_NOTE, &job->note);
-    step_back();
     wait_for_turn(job);
     job->note.state = BACKGROUND_NOTE_WORKS;
     background_note_write(BACKGROUND_FD_NOTE, &job->note);
