@@ -32,7 +32,7 @@ struct clamp {
     enum form form;
     enum predicate predicate;
     bool is_bound_first;    /* in the comparison */
-    bool takes_bound;       /* where it is true */
+    bool is_bound_taken;    /* where it is true */
     uint32_t bound, rounds; /* bound: in bounds[]; rounds: of a loop */
 };
 
@@ -57,7 +57,7 @@ static struct func func_random(void) {
             .predicate =
                 is_usual_predicate ? predicate : (enum predicate)random_below(PREDICATES_COUNT),
             .is_bound_first = random_below(2) == 0,
-            .takes_bound = random_below(2) == 0,
+            .is_bound_taken = random_below(2) == 0,
             .bound = random_below(4) == 0 ? random_below(BOUNDS_COUNT) : usual,
             .rounds = 2 + random_below(3),
         };
@@ -89,7 +89,7 @@ static void put_compare(struct text *text, const struct clamp *clamp, const char
 
 static void put_select(struct text *text, const struct clamp *clamp, const char *type) {
     const char *k = bound_texts[clamp->bound];
-    if (clamp->takes_bound)
+    if (clamp->is_bound_taken)
         put(text, " (local.set $v (select (%s.const %s) (local.get $v) ", type, k);
     else
         put(text, " (local.set $v (select (local.get $v) (%s.const %s) ", type, k);
@@ -103,21 +103,21 @@ static void put_lanes(struct text *text, const struct clamp *clamp, const char *
     put(text, " (local.set $a (%s.splat (local.get $v))) (local.set $b (%s.splat (%s.const %s)))\n",
         lanes, lanes, type, k);
     put(text, " (local.set $v (%s.extract_lane 1 (v128.bitselect (local.get $%c) (local.get $%c)",
-        lanes, clamp->takes_bound ? 'b' : 'a', clamp->takes_bound ? 'a' : 'b');
+        lanes, clamp->is_bound_taken ? 'b' : 'a', clamp->is_bound_taken ? 'a' : 'b');
     put(text, " (%s.%s (local.get $%c) (local.get $%c)))))\n", lanes, name,
         clamp->is_bound_first ? 'b' : 'a', clamp->is_bound_first ? 'a' : 'b');
 }
 
 /* pmin is b < a ? b : a, and pmax a < b ? b : a. */
 static bool is_pseudo(const struct clamp *clamp) {
-    return clamp->predicate <= GT && clamp->is_bound_first == clamp->takes_bound;
+    return clamp->predicate <= GT && clamp->is_bound_first == clamp->is_bound_taken;
 }
 
 static void put_pseudo(struct text *text, const struct clamp *clamp, const char *type) {
     const char *lanes = type[1] == '3' ? "f32x4" : "f64x2";
     const char *name = clamp->predicate == LT ? "pmin" : "pmax";
     const char *k = bound_texts[clamp->bound];
-    if (clamp->takes_bound)
+    if (clamp->is_bound_taken)
         put(text,
             " (local.set $v (%s.extract_lane 1 (%s.%s (%s.splat (local.get $v)) (%s.splat "
             "(%s.const %s)))))\n",
@@ -137,8 +137,8 @@ static void put_clamp(struct text *text, const struct clamp *clamp, const char *
         put(text, " (if ");
         put_compare(text, clamp, type);
         put(text,
-            clamp->takes_bound ? " (then (local.set $v (%s.const %s))))\n"
-                               : " (then) (else (local.set $v (%s.const %s))))\n",
+            clamp->is_bound_taken ? " (then (local.set $v (%s.const %s))))\n"
+                                  : " (then) (else (local.set $v (%s.const %s))))\n",
             type, bound_texts[clamp->bound]);
         break;
     default:
@@ -216,7 +216,7 @@ static uint64_t model_run(const struct func *func, uint64_t x) {
             const double v = number_of(func->is_f64, x), k = bounds[clamp->bound];
             const bool is_true = clamp->is_bound_first ? compare(clamp->predicate, k, v)
                                                        : compare(clamp->predicate, v, k);
-            if (is_true == clamp->takes_bound)
+            if (is_true == clamp->is_bound_taken)
                 x = bits_of(func->is_f64, k);
         }
     }
