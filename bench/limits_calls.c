@@ -129,9 +129,9 @@ static int rounds_run(struct calls *calls) {
     return 0;
 }
 
-/* What the bytes cost more than the call before them: both vary by more with the machine. */
 enum part { PART_ALL, PART_OUTSIDE, PART_INSIDE };
 
+/* What the bytes cost more than the call before them: both vary by more with the machine. */
 static struct spread more_than_call(const struct calls *calls, enum part part) {
     static double more[ROUNDS];
     for (uint32_t i = 0; i < ROUNDS; i++) {

@@ -443,8 +443,8 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
                                   uint64_t offset);
 /* Pops the index of a load or store. */
 LLVMValueRef lower_access_pointer(struct lower_func *lf);
-/* A load's value, of any alignment, for the instruction lf->row. */
-LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
+/* The value that a load instruction (lf->row) reads, of any alignment. Pops the index. */
+LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type);
 /* The operands of memory.init and table.init. */
 struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source);
 void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,

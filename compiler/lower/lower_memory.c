@@ -69,8 +69,8 @@ LLVMValueRef lower_access_pointer(struct lower_func *lf) {
 /* LLVM makes one instruction of a load and a choice (AVX-512's masks, scalars as well), also of a
  * volatile load, and it does not fault where the mask drops the lane. So strict mode keeps what may
  * get into a vector register apart from its load. */
-LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer) {
-    LLVMValueRef load = lower_state_load(lf, type, pointer);
+LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type) {
+    LLVMValueRef load = lower_state_load(lf, type, lower_access_pointer(lf));
     LLVMSetAlignment(load, 1);
     bool may_be_masked = lf->row->result != WASM_I32 && lf->row->result != WASM_I64;
     bool is_apart = may_be_masked && lf->lm->is_strict && lf->lm->tier != LOWER_TIER_FAST;
@@ -82,7 +82,7 @@ static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMTypeRef type = lower_type(lm, lf->row->result);
     LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
-    LLVMValueRef value = lower_memory_load(lf, narrow, lower_access_pointer(lf));
+    LLVMValueRef value = lower_memory_load(lf, narrow);
     lower_push(lf, lf->row->arg == 0
                        ? value
                        : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, value, type, ""));

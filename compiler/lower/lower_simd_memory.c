@@ -5,12 +5,8 @@
  */
 #include "lower_simd.h"
 
-static LLVMValueRef load_int(struct lower_func *lf, LLVMTypeRef type) {
-    return lower_memory_load(lf, type, lower_access_pointer(lf));
-}
-
 static void emit_load(struct lower_func *lf) {
-    lower_push(lf, load_int(lf, lf->lm->v128));
+    lower_push(lf, lower_memory_load(lf, lf->lm->v128));
 }
 
 static void emit_store(struct lower_func *lf) {
@@ -23,7 +19,8 @@ static void emit_load_extend(struct lower_func *lf) {
     enum lower_lanes lanes = (enum lower_lanes)lf->row->arg;
     LLVMTypeRef narrow = lower_lane_type(lf->lm, (enum lower_lanes)(lanes - 1));
     LLVMTypeRef half = LLVMVectorType(narrow, lower_lanes_count(lanes));
-    LLVMValueRef value = LLVMBuildBitCast(lf->builder, load_int(lf, lf->lm->i64), half, "");
+    LLVMValueRef value =
+        LLVMBuildBitCast(lf->builder, lower_memory_load(lf, lf->lm->i64), half, "");
     lower_push_lanes(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, value,
                                        lower_lanes_type(lf->lm, lanes), ""));
 }
@@ -31,12 +28,13 @@ static void emit_load_extend(struct lower_func *lf) {
 /* arg: lanes, here and below */
 static void emit_load_splat(struct lower_func *lf) {
     enum lower_lanes lanes = (enum lower_lanes)lf->row->arg;
-    lower_push_lanes(lf, lower_splat(lf, load_int(lf, lower_lane_type(lf->lm, lanes)), lanes));
+    lower_push_lanes(lf,
+                     lower_splat(lf, lower_memory_load(lf, lower_lane_type(lf->lm, lanes)), lanes));
 }
 
 static void emit_load_zero(struct lower_func *lf) {
     enum lower_lanes lanes = (enum lower_lanes)lf->row->arg;
-    LLVMValueRef lane = load_int(lf, lower_lane_type(lf->lm, lanes));
+    LLVMValueRef lane = lower_memory_load(lf, lower_lane_type(lf->lm, lanes));
     LLVMValueRef zero = LLVMConstNull(lower_lanes_type(lf->lm, lanes));
     lower_push_lanes(
         lf, LLVMBuildInsertElement(lf->builder, zero, lane, lower_const_i32(lf->lm, 0), ""));
@@ -45,7 +43,7 @@ static void emit_load_zero(struct lower_func *lf) {
 static void emit_load_lane(struct lower_func *lf) {
     enum lower_lanes lanes = (enum lower_lanes)lf->row->arg;
     LLVMValueRef value = lower_pop_lanes(lf, lanes);
-    LLVMValueRef lane = load_int(lf, lower_lane_type(lf->lm, lanes));
+    LLVMValueRef lane = lower_memory_load(lf, lower_lane_type(lf->lm, lanes));
     lower_push_lanes(lf, LLVMBuildInsertElement(lf->builder, value, lane,
                                                 lower_const_i32(lf->lm, lf->instr.lane), ""));
 }
