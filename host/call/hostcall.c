@@ -20,6 +20,7 @@
 #include "name_text.h"
 #include "outcome.h"
 #include "sandbox_internal.h"
+#include "standing.h"
 #include "values.h"
 
 /* End the guest's call with a message about the function. */
@@ -99,7 +100,7 @@ static inline enum hostcall_next serve(husk_sandbox *sandbox, const struct linke
     struct husk_value *args = sandbox->link.values + sandbox->calls.values_used;
     struct husk_value *results = args + type->params_count;
     const uint32_t arity = (uint32_t)(type->params_count + type->results_count);
-    const uint32_t used = arity + sandbox->image->code->module.exception_values;
+    const uint32_t used = sandbox_host_call_values(sandbox, func);
     results_clear(type, results);
     struct husk_caller caller;
     caller.sandbox = sandbox;

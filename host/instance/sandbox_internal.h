@@ -73,8 +73,6 @@ static inline void sandbox_keep_regs(husk_sandbox *sandbox) {
     machine_get_regs(sandbox->machine, &frame->regs);
     frame->was_nested = true;
 }
-/* The room that a host call takes in linkage.values: arguments, results, an exception. */
-uint32_t sandbox_host_call_values(const husk_sandbox *sandbox, const struct linked_func *func);
 /* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
 static inline int sandbox_check_usable(const husk_sandbox *sandbox, struct husk_error *err) {
     return sandbox->image != NULL && !sandbox->is_poisoned ? 0 : sandbox_unusable(sandbox, err);

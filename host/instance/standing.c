@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "image_internal.h"
 #include "values.h"
 
 /* True: the call is of the module's initialisation. */
@@ -79,12 +78,6 @@ int standing_save(const husk_sandbox *sandbox, const struct standing_call *call,
     snapshot->standing = standing;
     snapshot->standing_args = args;
     return 0;
-}
-
-uint32_t sandbox_host_call_values(const husk_sandbox *sandbox, const struct linked_func *func) {
-    const struct husk_functype *type = func->type;
-    return (uint32_t)(type->params_count + type->results_count) +
-           sandbox->image->code->module.exception_values;
 }
 
 /* As if the host function had been called, and were pending. */

@@ -8,7 +8,15 @@
 #ifndef HOST_STANDING_H
 #define HOST_STANDING_H
 
+#include "image_internal.h"
 #include "sandbox_internal.h"
+
+/* The room that a host call takes in linkage.values: arguments, results, an exception. */
+static inline uint32_t sandbox_host_call_values(const husk_sandbox *sandbox,
+                                                const struct linked_func *func) {
+    return (uint32_t)(func->type->params_count + func->type->results_count) +
+           sandbox->image->code->module.exception_values;
+}
 
 /* The outermost call, and the host function that it called. Its arguments are the first of
  * linkage.values. */
