@@ -209,3 +209,14 @@ int wat_host_leave(husk_caller *caller, void *user, const struct husk_value *arg
     (void)results;
     return husk_caller_exit(caller, 3);
 }
+
+int32_t wat_again(struct wat_lab *lab, husk_sandbox *sandbox, enum husk_outcome_kind expected) {
+    struct husk_value result = value_i32(-99);
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    answer.is_again = true;
+    answer.results = &result;
+    answer.results_count = 1;
+    CHECK_OK(husk_call_resume(sandbox, &answer, &lab->outcome, &lab->err), lab->err);
+    CHECK_MSG(lab->outcome.kind == expected, "%s", lab->outcome.message);
+    return result.of.i32;
+}

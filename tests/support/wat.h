@@ -87,4 +87,8 @@ struct husk_value wat_call_numbers(struct wat_lab *lab, const char *name, const 
 int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
                    struct husk_bytes *bytes);
 
+/* The pending call that a snapshot brought goes on: its host function is called again, and the call
+ * must end so. Returns its result, an i32. */
+int32_t wat_again(struct wat_lab *lab, husk_sandbox *sandbox, enum husk_outcome_kind expected);
+
 #endif

@@ -1,6 +1,8 @@
 /* tests/support/wat_text.c: see wat_text.h. */
 #include "wat_text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,14 @@ void wat_text_put(struct wat_text *text, const char *part, size_t count) {
     memcpy(text->at + text->used, part, count);
     text->used += count;
     text->at[text->used] = 0;
+}
+
+void wat_text_format(struct wat_text *text, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    text->used += (size_t)vsnprintf(text->at + text->used, text->size - text->used, format, list);
+    va_end(list);
+    CHECK(text->used < text->size);
 }
 
 void wat_text_template(struct wat_text *text, const char *template,

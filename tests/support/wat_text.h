@@ -13,6 +13,8 @@ struct wat_text {
 /* Ends the test if out of memory; wat_text_finish() frees it. */
 struct wat_text wat_text_new(void);
 void wat_text_put(struct wat_text *text, const char *part, size_t count);
+__attribute__((format(printf, 2, 3))) void wat_text_format(struct wat_text *text,
+                                                           const char *format, ...);
 /* Capital letters behind a $ are holes, which put_hole() fills; small ones are names of wasm's. */
 void wat_text_template(struct wat_text *text, const char *template,
                        void (*put_hole)(struct wat_text *, char letter, const void *kind),

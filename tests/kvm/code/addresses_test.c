@@ -4,23 +4,15 @@
  * neighbours of an address, in straight code, behind branches and in loops. A model in C says what
  * each must return, or that it must trap.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "levels.h"
+#include "random_below.h"
+#include "wat_text.h"
 
-enum { WAT_MAX = 400000, FUNCS = 40, STEPS_MAX = 24, MEMORY_BYTES = 131072 };
-
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t count) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 33) % count;
-}
+enum { FUNCS = 40, STEPS_MAX = 24, MEMORY_BYTES = 131072 };
 
 /* ---- functions ---- */
 
@@ -83,96 +75,86 @@ static struct func func_random(void) {
 
 /* ---- as text ---- */
 
-struct text {
-    char *bytes;
-    size_t used;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct text *text, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    text->used += (size_t)vsnprintf(text->bytes + text->used, WAT_MAX - text->used, format, list);
-    va_end(list);
-    CHECK(text->used < WAT_MAX);
-}
-
-static void put_address(struct text *text, const struct step *step) {
-    put(text, "(i32.add (i32.add (local.get $%c) (i32.const %d))", step->is_q ? 'q' : 'p',
-        step->distance);
+static void put_address(struct wat_text *text, const struct step *step) {
+    wat_text_format(text, "(i32.add (i32.add (local.get $%c) (i32.const %d))",
+                    step->is_q ? 'q' : 'p', step->distance);
     if (step->mask == 0)
-        put(text, " (i32.const 0))");
+        wat_text_format(text, " (i32.const 0))");
     else
-        put(text, " (i32.shl (i32.and (local.get $i) (i32.const %d)) (i32.const %u)))",
-            (int32_t)step->mask, step->scale_log2);
+        wat_text_format(text, " (i32.shl (i32.and (local.get $i) (i32.const %d)) (i32.const %u)))",
+                        (int32_t)step->mask, step->scale_log2);
 }
 
 static const char *const loads[] = {"i64.load8_u", "i64.load16_u", "i64.load32_u", "i64.load"};
 static const char *const stores[] = {"i64.store8", "i64.store16", "i64.store32", "i64.store"};
 
-static void put_step(struct text *text, const struct step *step, uint32_t rotation) {
+static void put_step(struct wat_text *text, const struct step *step, uint32_t rotation) {
     switch (step->kind) {
     case STEP_LOAD:
-        put(text, " (local.set $s (i64.add (i64.rotl (local.get $s) (i64.const %u)) (%s offset=%u ",
+        wat_text_format(
+            text, " (local.set $s (i64.add (i64.rotl (local.get $s) (i64.const %u)) (%s offset=%u ",
             rotation, loads[step->width_log2], step->offset);
         put_address(text, step);
-        put(text, ")))\n");
+        wat_text_format(text, ")))\n");
         break;
     case STEP_STORE:
-        put(text, " (%s offset=%u ", stores[step->width_log2], step->offset);
+        wat_text_format(text, " (%s offset=%u ", stores[step->width_log2], step->offset);
         put_address(text, step);
-        put(text, " (local.get $s))\n");
+        wat_text_format(text, " (local.get $s))\n");
         break;
     case STEP_MOVE:
-        put(text, " (local.set $q ");
+        wat_text_format(text, " (local.set $q ");
         put_address(text, step);
-        put(text, ")\n");
+        wat_text_format(text, ")\n");
         break;
     case STEP_CHECK: /* the module's own check that a sum does not wrap */
-        put(text, " (if (i32.lt_u ");
+        wat_text_format(text, " (if (i32.lt_u ");
         put_address(text, step);
-        put(text, " (local.get $%c)) (then (return (i64.add (local.get $s) (i64.const %d)))))\n",
+        wat_text_format(
+            text, " (local.get $%c)) (then (return (i64.add (local.get $s) (i64.const %d)))))\n",
             step->is_q ? 'q' : 'p', step->distance);
         break;
-    case STEP_IF: put(text, " (if (i64.eqz (i64.and (local.get $s) (i64.const 1))) (then\n"); break;
-    default: put(text, " ))\n"); break;
+    case STEP_IF:
+        wat_text_format(text, " (if (i64.eqz (i64.and (local.get $s) (i64.const 1))) (then\n");
+        break;
+    default: wat_text_format(text, " ))\n"); break;
     }
 }
 
-static void put_func(struct text *text, const struct func *func, int number) {
-    put(text,
+static void put_func(struct wat_text *text, const struct func *func, int number) {
+    wat_text_format(
+        text,
         "(func (export \"f%d\") (param $p i32) (param $q i32) (param $i i32) (result i64)"
         " (local $s i64) (local $n i32)\n (local.set $n (i32.const %u)) (loop\n",
         number, func->rounds);
     for (uint32_t i = 0; i < func->count; i++)
         put_step(text, &func->steps[i], func->rotation);
-    put(text,
-        " (local.set $p (i32.add (local.get $p) (i32.const %d)))"
-        " (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
-        " (local.get $s))\n",
-        func->stride);
+    wat_text_format(text,
+                    " (local.set $p (i32.add (local.get $p) (i32.const %d)))"
+                    " (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+                    " (local.get $s))\n",
+                    func->stride);
 }
 
 static uint8_t *funcs_wasm(const struct func *funcs, size_t *ret_count) {
-    struct text text = {malloc(WAT_MAX), 0};
-    CHECK(text.bytes != NULL);
-    put(&text, "(module (memory 2)\n"
-               "(func (export \"clear\") (param $p i32) (result i64) (loop"
-               " (i64.store (local.get $p) (i64.mul (i64.extend_i32_u (local.get $p))"
-               "  (i64.const 0x9e3779b97f4a7c15)))"
-               " (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8)))"
-               "  (i32.const 131072)))) (i64.const 0))\n"
-               "(func (export \"hash\") (param $p i32) (result i32) (local $s i64) (loop"
-               " (local.set $s (i64.add (i64.mul (local.get $s) (i64.const 31))"
-               "  (i64.load (local.get $p))))"
-               " (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8)))"
-               "  (i32.const 131072))))"
-               " (i32.wrap_i64 (i64.shr_u (local.get $s) (i64.const 32))))\n");
+    struct wat_text text = wat_text_new();
+    wat_text_format(&text,
+                    "(module (memory 2)\n"
+                    "(func (export \"clear\") (param $p i32) (result i64) (loop"
+                    " (i64.store (local.get $p) (i64.mul (i64.extend_i32_u (local.get $p))"
+                    "  (i64.const 0x9e3779b97f4a7c15)))"
+                    " (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8)))"
+                    "  (i32.const 131072)))) (i64.const 0))\n"
+                    "(func (export \"hash\") (param $p i32) (result i32) (local $s i64) (loop"
+                    " (local.set $s (i64.add (i64.mul (local.get $s) (i64.const 31))"
+                    "  (i64.load (local.get $p))))"
+                    " (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8)))"
+                    "  (i32.const 131072))))"
+                    " (i32.wrap_i64 (i64.shr_u (local.get $s) (i64.const 32))))\n");
     for (int i = 0; i < FUNCS; i++)
         put_func(&text, &funcs[i], i);
-    put(&text, ")");
-    uint8_t *wasm = wat_to_wasm(text.bytes, ret_count);
-    free(text.bytes);
-    return wasm;
+    wat_text_format(&text, ")");
+    return wat_text_finish(&text, ret_count);
 }
 
 /* ---- the model ---- */

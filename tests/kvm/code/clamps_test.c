@@ -3,23 +3,15 @@
  * at every level (compiler/lower/lower_clamps.c). A clamp is a comparison and a choice: of a NaN
  * and of zeros it gives what the standard says, bit for bit. A model in C says what.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "levels.h"
+#include "random_below.h"
+#include "wat_text.h"
 
-enum { WAT_MAX = 200000, FUNCS = 60, CLAMPS_MAX = 4 };
-
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t count) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 33) % count;
-}
+enum { FUNCS = 60, CLAMPS_MAX = 4 };
 
 /* ---- functions ---- */
 
@@ -66,46 +58,35 @@ static struct func func_random(void) {
 
 /* ---- as text ---- */
 
-struct text {
-    char *bytes;
-    size_t used;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct text *text, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    text->used += (size_t)vsnprintf(text->bytes + text->used, WAT_MAX - text->used, format, list);
-    va_end(list);
-    CHECK(text->used < WAT_MAX);
-}
-
-static void put_compare(struct text *text, const struct clamp *clamp, const char *type) {
+static void put_compare(struct wat_text *text, const struct clamp *clamp, const char *type) {
     const char *k = bound_texts[clamp->bound], *name = predicate_names[clamp->predicate];
     if (clamp->is_bound_first)
-        put(text, "(%s.%s (%s.const %s) (local.get $v))", type, name, type, k);
+        wat_text_format(text, "(%s.%s (%s.const %s) (local.get $v))", type, name, type, k);
     else
-        put(text, "(%s.%s (local.get $v) (%s.const %s))", type, name, type, k);
+        wat_text_format(text, "(%s.%s (local.get $v) (%s.const %s))", type, name, type, k);
 }
 
-static void put_select(struct text *text, const struct clamp *clamp, const char *type) {
+static void put_select(struct wat_text *text, const struct clamp *clamp, const char *type) {
     const char *k = bound_texts[clamp->bound];
     if (clamp->is_bound_taken)
-        put(text, " (local.set $v (select (%s.const %s) (local.get $v) ", type, k);
+        wat_text_format(text, " (local.set $v (select (%s.const %s) (local.get $v) ", type, k);
     else
-        put(text, " (local.set $v (select (local.get $v) (%s.const %s) ", type, k);
+        wat_text_format(text, " (local.set $v (select (local.get $v) (%s.const %s) ", type, k);
     put_compare(text, clamp, type);
-    put(text, "))\n");
+    wat_text_format(text, "))\n");
 }
 
-static void put_lanes(struct text *text, const struct clamp *clamp, const char *type) {
+static void put_lanes(struct wat_text *text, const struct clamp *clamp, const char *type) {
     const char *k = bound_texts[clamp->bound], *name = predicate_names[clamp->predicate];
     const char *lanes = type[1] == '3' ? "f32x4" : "f64x2";
-    put(text, " (local.set $a (%s.splat (local.get $v))) (local.set $b (%s.splat (%s.const %s)))\n",
+    wat_text_format(
+        text, " (local.set $a (%s.splat (local.get $v))) (local.set $b (%s.splat (%s.const %s)))\n",
         lanes, lanes, type, k);
-    put(text, " (local.set $v (%s.extract_lane 1 (v128.bitselect (local.get $%c) (local.get $%c)",
+    wat_text_format(
+        text, " (local.set $v (%s.extract_lane 1 (v128.bitselect (local.get $%c) (local.get $%c)",
         lanes, clamp->is_bound_taken ? 'b' : 'a', clamp->is_bound_taken ? 'a' : 'b');
-    put(text, " (%s.%s (local.get $%c) (local.get $%c)))))\n", lanes, name,
-        clamp->is_bound_first ? 'b' : 'a', clamp->is_bound_first ? 'a' : 'b');
+    wat_text_format(text, " (%s.%s (local.get $%c) (local.get $%c)))))\n", lanes, name,
+                    clamp->is_bound_first ? 'b' : 'a', clamp->is_bound_first ? 'a' : 'b');
 }
 
 /* pmin is b < a ? b : a, and pmax a < b ? b : a. */
@@ -113,45 +94,49 @@ static bool is_pseudo(const struct clamp *clamp) {
     return clamp->predicate <= GT && clamp->is_bound_first == clamp->is_bound_taken;
 }
 
-static void put_pseudo(struct text *text, const struct clamp *clamp, const char *type) {
+static void put_pseudo(struct wat_text *text, const struct clamp *clamp, const char *type) {
     const char *lanes = type[1] == '3' ? "f32x4" : "f64x2";
     const char *name = clamp->predicate == LT ? "pmin" : "pmax";
     const char *k = bound_texts[clamp->bound];
     if (clamp->is_bound_taken)
-        put(text,
+        wat_text_format(
+            text,
             " (local.set $v (%s.extract_lane 1 (%s.%s (%s.splat (local.get $v)) (%s.splat "
             "(%s.const %s)))))\n",
             lanes, lanes, name, lanes, lanes, type, k);
     else
-        put(text,
+        wat_text_format(
+            text,
             " (local.set $v (%s.extract_lane 1 (%s.%s (%s.splat (%s.const %s)) (%s.splat "
             "(local.get $v)))))\n",
             lanes, lanes, name, lanes, type, k, lanes);
 }
 
-static void put_clamp(struct text *text, const struct clamp *clamp, const char *type) {
+static void put_clamp(struct wat_text *text, const struct clamp *clamp, const char *type) {
     switch (clamp->form) {
     case FORM_SELECT: put_select(text, clamp, type); break;
     case FORM_LANES: (is_pseudo(clamp) ? put_pseudo : put_lanes)(text, clamp, type); break;
     case FORM_BRANCH:
-        put(text, " (if ");
+        wat_text_format(text, " (if ");
         put_compare(text, clamp, type);
-        put(text,
-            clamp->is_bound_taken ? " (then (local.set $v (%s.const %s))))\n"
-                                  : " (then) (else (local.set $v (%s.const %s))))\n",
-            type, bound_texts[clamp->bound]);
+        wat_text_format(text,
+                        clamp->is_bound_taken ? " (then (local.set $v (%s.const %s))))\n"
+                                              : " (then) (else (local.set $v (%s.const %s))))\n",
+                        type, bound_texts[clamp->bound]);
         break;
     default:
-        put(text, " (local.set $n (i32.const %u)) (loop\n", clamp->rounds);
+        wat_text_format(text, " (local.set $n (i32.const %u)) (loop\n", clamp->rounds);
         put_select(text, clamp, type);
-        put(text, " (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))\n");
+        wat_text_format(text,
+                        " (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))\n");
         break;
     }
 }
 
-static void put_func(struct text *text, const struct func *func, int number) {
+static void put_func(struct wat_text *text, const struct func *func, int number) {
     const char *type = func->is_f64 ? "f64" : "f32";
-    put(text,
+    wat_text_format(
+        text,
         "(func (export \"f%d\") (param $x i64) (result i64) (local $v %s) (local $n i32)"
         " (local $a v128) (local $b v128)\n (local.set $v (%s",
         number, type,
@@ -159,21 +144,18 @@ static void put_func(struct text *text, const struct func *func, int number) {
                      : "f32.reinterpret_i32 (i32.wrap_i64 (local.get $x))))\n");
     for (uint32_t i = 0; i < func->count; i++)
         put_clamp(text, &func->clamps[i], type);
-    put(text, " (%s (local.get $v))%s)\n",
-        func->is_f64 ? "i64.reinterpret_f64" : "i64.extend_i32_u (i32.reinterpret_f32",
-        func->is_f64 ? "" : ")");
+    wat_text_format(text, " (%s (local.get $v))%s)\n",
+                    func->is_f64 ? "i64.reinterpret_f64" : "i64.extend_i32_u (i32.reinterpret_f32",
+                    func->is_f64 ? "" : ")");
 }
 
 static uint8_t *funcs_wasm(const struct func *funcs, size_t *ret_count) {
-    struct text text = {malloc(WAT_MAX), 0};
-    CHECK(text.bytes != NULL);
-    put(&text, "(module\n");
+    struct wat_text text = wat_text_new();
+    wat_text_format(&text, "(module\n");
     for (int i = 0; i < FUNCS; i++)
         put_func(&text, &funcs[i], i);
-    put(&text, ")");
-    uint8_t *wasm = wat_to_wasm(text.bytes, ret_count);
-    free(text.bytes);
-    return wasm;
+    wat_text_format(&text, ")");
+    return wat_text_finish(&text, ret_count);
 }
 
 /* ---- the model: volatile, since C compilers make the same mistake ---- */

@@ -45,17 +45,6 @@ static husk_image *stands(struct rig *rig, const char *name) {
     return snapshot;
 }
 
-static int32_t again(struct rig *rig, husk_sandbox *sandbox) {
-    struct husk_value result = value_i32(-99);
-    struct husk_answer answer = HUSK_ANSWER_INIT;
-    answer.is_again = true;
-    answer.results = &result;
-    answer.results_count = 1;
-    CHECK_OK(husk_call_resume(sandbox, &answer, &rig->wat.outcome, &rig->wat.err), rig->wat.err);
-    CHECK_MSG(rig->wat.outcome.kind == HUSK_RETURNED, "%s", rig->wat.outcome.message);
-    return result.of.i32;
-}
-
 /* The stack has addresses of the text. */
 TEST(another_level_is_refused) {
     SKIP_WITHOUT_LEVELS();
@@ -73,7 +62,7 @@ TEST(another_level_is_refused) {
     CHECK_CONTAINS(rig.wat.err.message, "compiled in another way");
     CHECK_OK(husk_sandbox_load(other.sandbox, snapshot, rig.wat.imports, &rig.wat.err),
              rig.wat.err); /* its own text comes with it */
-    CHECK_EQ_I64(again(&rig, other.sandbox), 13);
+    CHECK_EQ_I64(wat_again(&rig.wat, other.sandbox, HUSK_RETURNED), 13);
     level_close(&other);
     husk_image_unref(snapshot);
     wat_lab_close(&rig.wat);
@@ -106,9 +95,9 @@ TEST(several_instances) {
     husk_image *file = wat_saved(&rig.wat, snapshot);
     CHECK_OK(husk_sandbox_clone(rig.wat.sandbox, &clone, &rig.wat.err), rig.wat.err);
     CHECK_OK(husk_sandbox_new(file, rig.wat.imports, NULL, &sandbox, &rig.wat.err), rig.wat.err);
-    CHECK_EQ_I64(again(&rig, clone), 7 * 6 + 6 + 1000);
-    CHECK_EQ_I64(again(&rig, sandbox), 7 * 6 + 6 + 1000);
-    CHECK_EQ_I64(again(&rig, rig.wat.sandbox), 7 * 6 + 6 + 1000);
+    CHECK_EQ_I64(wat_again(&rig.wat, clone, HUSK_RETURNED), 7 * 6 + 6 + 1000);
+    CHECK_EQ_I64(wat_again(&rig.wat, sandbox, HUSK_RETURNED), 7 * 6 + 6 + 1000);
+    CHECK_EQ_I64(wat_again(&rig.wat, rig.wat.sandbox, HUSK_RETURNED), 7 * 6 + 6 + 1000);
     husk_sandbox_free(sandbox);
     husk_sandbox_free(clone);
     husk_image_unref(file);

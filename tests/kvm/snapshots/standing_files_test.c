@@ -153,17 +153,6 @@ static void give(struct rig *rig, husk_sandbox *sandbox, const char *input) {
     CHECK_OK(husk_sandbox_set_wasi(sandbox, &request, &rig->wat.err), rig->wat.err);
 }
 
-static int32_t again(struct rig *rig, husk_sandbox *sandbox, enum husk_outcome_kind expected) {
-    struct husk_value result = value_i32(-99);
-    struct husk_answer answer = HUSK_ANSWER_INIT;
-    answer.is_again = true;
-    answer.results = &result;
-    answer.results_count = 1;
-    CHECK_OK(husk_call_resume(sandbox, &answer, &rig->wat.outcome, &rig->wat.err), rig->wat.err);
-    CHECK_MSG(rig->wat.outcome.kind == expected, "%s", rig->wat.outcome.message);
-    return result.of.i32;
-}
-
 static void check_read(struct rig *rig, husk_sandbox *sandbox, const char *expected) {
     struct husk_value len;
     char text[64] = "";
@@ -195,7 +184,8 @@ TEST(files_are_as_they_were_each_time) {
     images[0] = stands(&rig);
     images[1] = wat_saved(&rig.wat, images[0]);
     CHECK_OK(husk_sandbox_clone(rig.wat.sandbox, &clone, &rig.wat.err), rig.wat.err);
-    again(&rig, rig.wat.sandbox, HUSK_PENDING); /* at fd_read, after the files were written */
+    /* at fd_read, after the files were written */
+    wat_again(&rig.wat, rig.wat.sandbox, HUSK_PENDING);
     CHECK_OK(husk_sandbox_snapshot(rig.wat.sandbox, &images[2], &rig.wat.err), rig.wat.err);
     images[3] = wat_saved(&rig.wat, images[2]);
     CHECK_OK(husk_sandbox_new(images[1], rig.wat.imports, NULL, &sandbox, &rig.wat.err),
@@ -207,11 +197,11 @@ TEST(files_are_as_they_were_each_time) {
         if (i >= 3)
             restore(&rig, now, images[(i / 3) % 4]);
         if (i % 7 == 0)
-            again(&rig, now, HUSK_PENDING);
+            wat_again(&rig.wat, now, HUSK_PENDING);
         snprintf(input, sizeof input, "<%d>", i);
         snprintf(expected, sizeof expected, FILES_READ "%s", input);
         give(&rig, now, input);
-        CHECK_EQ_I64(again(&rig, now, HUSK_RETURNED), 7567);
+        CHECK_EQ_I64(wat_again(&rig.wat, now, HUSK_RETURNED), 7567);
         check_read(&rig, now, expected);
         give(&rig, now, NULL);
     }
@@ -236,7 +226,7 @@ TEST(files_with_the_numbers_of_streams) {
             restore(&rig, sandbox, i % 2 == 0 ? file : snapshot);
         if (i % 3 == 1)
             give(&rig, sandbox, "input");
-        CHECK_EQ_I64(again(&rig, sandbox, HUSK_RETURNED), 7012);
+        CHECK_EQ_I64(wat_again(&rig.wat, sandbox, HUSK_RETURNED), 7012);
         check_read(&rig, sandbox, FILES_READ); /* descriptor 0 is $a, read to its end */
     }
     husk_sandbox_free(sandbox);
