@@ -11,8 +11,9 @@
 #include "guest_image.h"
 #include "guest_lab.h"
 #include "harness.h"
-#include "literals.h"
 #include "layout.h"
+#include "literals.h"
+#include "vm.h"
 
 static uint64_t next_random(void) {
     static uint64_t state = 0x9e3779b97f4a7c15u;
@@ -240,7 +241,99 @@ TEST(any_function_may_be_the_one_that_was_called) {
     rig_close(&rig);
 }
 
+/* The frame of "host" is found by RBP, and a return address into "recurse" lies behind it. */
+static uint8_t *with_base(const struct rig *rig, uint64_t base) {
+    uint64_t count = 0;
+    uint8_t *bytes = copy_of(rig);
+    struct husk_image_unwind_x86_64 *rows =
+        image_note_rows(image_note_find(bytes, rig->good.count), HUSK_REC_UNWIND, &count);
+    uint64_t *top = (void *)(stack_of(bytes) + HUSK_PAGE_SIZE);
+    for (uint64_t i = 0; i < count; i++)
+        rows[i].cfa_base = rows[i].code_gva == guest_gva(guest_host) + 1;
+    top[-2] = guest_gva(guest_recurse) + 5;
+    row_of(rig, bytes)->kept[VM_KEPT_BASE] = base;
+    image_hash_again(bytes, rig->good.count);
+    return bytes;
+}
+
+static void check_frames(const struct husk_backtrace *backtrace, bool is_found) {
+    CHECK_EQ_U64(backtrace->frames_count, is_found ? 2 : 1);
+    CHECK_STR(backtrace->frames[0].func_name, "host");
+    if (is_found)
+        CHECK_STR(backtrace->frames[1].func_name, "recurse");
+}
+
+TEST(a_walk_follows_the_saved_base_register) {
+    SKIP_WITHOUT_KVM();
+    struct rig rig;
+    rig_open(&rig);
+    struct husk_error *err = &rig.lab.err;
+    for (int is_found = 0; is_found < 2; is_found++) {
+        husk_image *image = NULL;
+        husk_sandbox *sandbox = NULL;
+        struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+        uint8_t *bytes = with_base(&rig, is_found ? HUSK_STACK_TOP_GVA - 24 : 0);
+        CHECK_OK(husk_image_open_buffer(rig.lab.engine, (struct husk_buffer){bytes, rig.good.count},
+                                        NULL, &image, err),
+                 *err);
+        free(bytes);
+        CHECK_OK(husk_image_backtrace(image, &backtrace, err), *err);
+        check_frames(&backtrace, is_found);
+        CHECK_OK(husk_sandbox_new(image, rig.lab.imports, NULL, &sandbox, err), *err);
+        CHECK_OK(husk_sandbox_backtrace(sandbox, &backtrace, err), *err);
+        check_frames(&backtrace, is_found);
+        husk_sandbox_free(sandbox);
+        husk_image_unref(image);
+    }
+    rig_close(&rig);
+}
+
 /* ---- a live guest ---- */
+
+/* "quiet" has the code of "host", and no result: a thunk of its own tells them apart. */
+static husk_image *image_with_quiet(husk_engine *engine) {
+    struct image_builder builder;
+    struct husk_error err;
+    husk_image *image = NULL;
+    size_t count;
+    guest_image_build(&builder);
+    const uint32_t type = builder_type(&builder, "I>", guest_gva(guest_other_thunk));
+    builder_export(&builder, "quiet", HUSK_ABI_FUNC,
+                   builder_func(&builder, type, guest_gva(guest_host), 1, "quiet"));
+    uint8_t *bytes = builder_finish(&builder, &count);
+    builder_done(&builder);
+    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
+    free(bytes);
+    return image;
+}
+
+TEST(functions_that_share_their_code_are_not_mistaken) {
+    SKIP_WITHOUT_KVM();
+    struct guest_lab lab;
+    husk_image *snapshot = NULL;
+    bool has_answer = false;
+    const struct husk_value arg = {.type = HUSK_I64, .of.i64 = 5};
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    guest_lab_open(&lab, host_waits, &has_answer, NULL);
+    husk_image *image = image_with_quiet(lab.engine);
+    CHECK_OK(husk_sandbox_load(lab.sandbox, image, lab.imports, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = "quiet", .args = &arg, .args_count = 1),
+                       &lab.outcome, &lab.err),
+             lab.err);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_PENDING);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    CHECK_OK(husk_image_standing(snapshot, &standing, &lab.err), lab.err);
+    CHECK_EQ_U64(standing.type.results_count, 0);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+    has_answer = answer.is_again = true;
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &lab.outcome, &lab.err), lab.err);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+    husk_image_unref(snapshot);
+    husk_image_unref(image);
+    guest_lab_close(&lab);
+}
 
 static int host_takes(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {

@@ -13,7 +13,7 @@
 
     .section .rodata
     .globl guest_code_start, guest_code_end
-    .globl guest_entry, guest_resume, guest_thunk, guest_add, guest_host, guest_spin, guest_recurse, guest_read, guest_trap
+    .globl guest_entry, guest_resume, guest_other_thunk, guest_thunk, guest_add, guest_host, guest_spin, guest_recurse, guest_read, guest_trap
     .globl guest_grow, guest_bad_port, guest_throw, guest_throws_here
 guest_code_start:
 guest_entry: /* rdi: function, rsi: thunk */
@@ -27,7 +27,10 @@ guest_hostcall:
 guest_resume:
     ret
 
-/* The functions read and write the slots themselves, so one thunk serves all. */
+/* The functions read and write the slots themselves, so one thunk serves all. The other one is for
+ * functions that share code and differ in type. */
+guest_other_thunk:
+    nop
 guest_thunk:
     push %rdi
     call *%rdi

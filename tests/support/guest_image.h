@@ -25,8 +25,8 @@ void guest_exception_build(struct image_builder *builder);
 uint8_t *guest_exception_make(size_t *ret_count);
 /* The guest address of a label of guest_code.S. */
 extern const uint8_t guest_code_start[], guest_code_end[], guest_entry[], guest_resume[],
-    guest_thunk[], guest_add[], guest_host[], guest_spin[], guest_recurse[], guest_read[],
-    guest_trap[], guest_grow[], guest_bad_port[], guest_throw[], guest_throws_here[];
+    guest_other_thunk[], guest_thunk[], guest_add[], guest_host[], guest_spin[], guest_recurse[],
+    guest_read[], guest_trap[], guest_grow[], guest_bad_port[], guest_throw[], guest_throws_here[];
 uint32_t guest_gva(const uint8_t *label);
 
 #endif
