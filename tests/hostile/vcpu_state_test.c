@@ -3,9 +3,10 @@
  * call ends, the next call finds every register as in a new VM: general, segment, control and debug
  * registers, XCR0, MSRs, x87 and vector state, pending events. The test reads all of it by ioctl at
  * the first instruction of the next call. Only then is the state reset: the entry page and the
- * host's preparation of the run do that. A call that a snapshot brought is no exception. The table in tests/support/vcpu_state.c lists the state
- * that ring 3 can change, and the state that is not compared. HUSK_TEST_ROUNDS sets the rounds of
- * the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
+ * host's preparation of the run do that. A call that a snapshot brought is no exception. The table
+ * in tests/support/vcpu_state.c lists the state that ring 3 can change, and the state that is not
+ * compared. HUSK_TEST_ROUNDS sets the rounds of the property test (default 3000);
+ * HUSK_TEST_VERBOSE shows how each attempt ended.
  */
 #include <stdio.h>
 #include <stdlib.h>
