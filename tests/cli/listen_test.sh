@@ -1,9 +1,8 @@
 # tests/cli/listen_test.sh: husk run --listen: addresses, ports that the kernel chooses, a program that answers, and what is left after it.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 need_kvm
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+need_wat2wasm
 cat >echo.wat <<'WAT'
 (module
   (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))

@@ -1,9 +1,8 @@
 # tests/cli/until_test.sh: husk snapshot --until: where it stops, what is said if it does not, and what husk run and husk inspect make of
 # the file.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+in_scratch
+need_wat2wasm
 
 # ask: writes "ready", counts itself, moves standard input to another number if there is a second argument; then reads (or polls, and then
 # reads) and writes what it read, and its number of arguments. Exits with 7.
