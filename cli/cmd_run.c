@@ -96,6 +96,14 @@ static void choose_stack(struct run *run) {
         run->sandbox_options.stack_bytes = UNOPTIMISED_STACK_BYTES;
 }
 
+/* A snapshot may hold a call of --invoke; then that is what goes on. */
+static int check_json(const struct run *run) {
+    if (!run->report.is_json || run->is_snapshot || run->given.invoke != NULL)
+        return CLI_OK;
+    return report_usage(&run->report,
+                        "--json goes with --invoke (a program's standard output is its own)");
+}
+
 /* Returns the exit code; anything but CLI_OK was reported. */
 static int make_sandbox(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET}, engine_err;
@@ -108,8 +116,10 @@ static int make_sandbox(struct run *run) {
     if (status == 0)
         status = surroundings_settle(run, &err);
     if (status == 0)
+        code = check_json(run);
+    if (status == 0 && code == 0)
         status = run_make_imports(run, &err);
-    if (status == 0)
+    if (status == 0 && code == 0)
         status = compile_input_module(run, &err, &code);
     input_done(&run->input);
     run->opened_ns = now_ns();

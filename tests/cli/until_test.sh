@@ -93,6 +93,10 @@ same "on from there" "$(printf 'five\n' | "$husk" run later.husk)" "five
 0"
 same "in a function" "$("$husk" snapshot ask.wasm --invoke sum 5 --until stdin -o sum.husk; echo $?)" 0
 same "in a function: its result" "$(printf 'A' | "$husk" run sum.husk)" "70:i32"
+same "in a function: its result in JSON" "$(printf 'A' | "$husk" run --json sum.husk)" '{"outcome":"returned","results":[{"type":"i32","value":70}]}'
+got=$("$husk" run --json read.husk 2>&1 </dev/null)
+same "in JSON, in a program: exit code" $? 2
+contains "in JSON, in a program" "$got" "--json goes with --invoke"
 same "at the end of input" "$("$husk" run read.husk </dev/null)" "1
 0"
 for level in 0 2; do
