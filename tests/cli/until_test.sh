@@ -185,6 +185,16 @@ done
 got=$("$husk" snapshot ask.wasm --until stdin -o /dev/full 2>&1)
 same "to a device: exit code" $? 125
 contains "to a device" "$got" "is a device, pipe or socket"
+mkdir full
+if unshare -rm mount -t tmpfs -o size=16k none full 2>/dev/null; then
+    # onto a file that is there, and to a new name: the old file stays, and nothing else is left
+    got=$(unshare -rm bash -c "mount -t tmpfs -o size=16k none full && echo old >full/old.husk
+        for name in old new; do '$husk' snapshot ask.wasm --until stdin -o full/\$name.husk 2>&1 >/dev/null; echo \$?; done; ls -A full; cat full/old.husk")
+    contains "on a full disk" "$got" "No space left on device"
+    same "on a full disk: exit codes, what is there" "$(grep -v "No space" <<<"$got" | xargs)" "125 125 old.husk old"
+else
+    skip "on a full disk" "no tmpfs can be mounted here"
+fi
 ends "no such import" 125 "imports no function 'wasi_snapshot_preview1.nothing'" --until wasi_snapshot_preview1.nothing
 ends "no module" 125 "imports no function 'stdout'" --until stdout
 same "in JSON: exits" "$("$husk" snapshot ask.wasm -o none.husk --json --invoke exits --until stdin)" \
