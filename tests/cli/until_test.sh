@@ -202,6 +202,19 @@ same "in JSON: exits" "$("$husk" snapshot ask.wasm -o none.husk --json --invoke 
 same "in JSON" "$("$husk" snapshot ask.wasm -o json.husk --json --until stdin)" \
     '{"outcome":"standing","until":"stdin","snapshot":"json.husk","stdout":"ready\u000a","stderr":""}'
 same "in JSON: the file" "$(printf 'x\n' | "$husk" run json.husk | head -n 1)" x
+cat >names.wat <<'WAT'
+(module (import "a.b" "c d\00" (func $f)) (import "a" "b.c" (func $g)) (memory (export "memory") 1) (func (export "_start") (call $f) (call $g)))
+WAT
+wat2wasm names.wat -o names.wasm
+names_stand() { # NAME TEXT SHOWN: --until TEXT stops where husk inspect shows SHOWN
+    "$husk" snapshot names.wasm --unknown-imports trap --until "$2" -o names.husk 2>&1
+    same "$1" "$("$husk" inspect names.husk | sed -n 's/^stands_at *//p')" "$3"
+    rm -f names.husk
+}
+names_stand "a name with a dot, escaped" 'a.b.c d\00' '"a.b"."c d\00"'
+names_stand "a name with a dot, as husk inspect prints it" '"a.b"."c d\00"' '"a.b"."c d\00"'
+same "a name after another import that nobody gives" "$("$husk" snapshot names.wasm --unknown-imports trap --until a.b.c -o names.husk 2>&1 | head -n 1)" \
+    'husk snapshot: trap: the module called the unknown import "a.b.c d\00", which nobody defined'
 cat >init.wat <<'WAT'
 (module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
   (memory (export "memory") 1)
