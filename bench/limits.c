@@ -8,8 +8,9 @@
 static const struct {
     const char *name;
     int (*run)(const struct bench *bench);
-} groups[] = {{"restore", limits_restore}, {"calls", limits_calls},   {"cold", limits_cold},
-              {"touch", limits_touch},     {"parked", limits_parked}, {"open", limits_open}};
+} groups[] = {{"restore", limits_restore},  {"calls", limits_calls},   {"cold", limits_cold},
+              {"touch", limits_touch},      {"parked", limits_parked}, {"open", limits_open},
+              {"standing", limits_standing}};
 
 /* Is it one of the names, with commas between them? */
 static bool is_wanted(const struct bench *bench, const char *name) {

@@ -31,11 +31,12 @@ void limits_kernels(const struct bench *bench, const struct kernel_ratios *plain
 int limits_compile(const struct bench *bench);
 
 /* The rows of a group; each returns 0, or prints the reason and returns -1. */
-int limits_restore(const struct bench *bench); /* calls and restores, right after an exit */
-int limits_calls(const struct bench *bench);   /* bytes in and out, many calls in one entry */
-int limits_cold(const struct bench *bench);    /* new sandboxes, other modules */
-int limits_open(const struct bench *bench);    /* saved snapshots, CPython */
-int limits_touch(const struct bench *bench);   /* memory that is written for the first time */
-int limits_parked(const struct bench *bench);  /* sandboxes that wait */
+int limits_restore(const struct bench *bench);  /* calls and restores, right after an exit */
+int limits_calls(const struct bench *bench);    /* bytes in and out, many calls in one entry */
+int limits_cold(const struct bench *bench);     /* new sandboxes, other modules */
+int limits_open(const struct bench *bench);     /* saved snapshots, CPython */
+int limits_touch(const struct bench *bench);    /* memory that is written for the first time */
+int limits_parked(const struct bench *bench);   /* sandboxes that wait */
+int limits_standing(const struct bench *bench); /* a call that stands in a snapshot */
 
 #endif

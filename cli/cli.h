@@ -64,6 +64,8 @@ void json_text(FILE *out, const char *text);
 void put_name(FILE *out, const char *name, size_t count);
 /* externs.c: the same, in quotes if it is empty or has one of the separators. */
 void put_part(FILE *out, const char *name, size_t count, const char *separators);
+/* externs.c: MODULE.NAME of an import, NAME of an export. */
+void put_extern_name(FILE *out, const struct husk_extern *item);
 /* Print a message or a path, escaped in the same way, except that backslashes and quotation marks
  * stay. Names in messages are escaped already. */
 void put_text(FILE *out, const char *text);

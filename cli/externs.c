@@ -30,13 +30,17 @@ void put_part(FILE *out, const char *name, size_t count, const char *separators)
     fputs(is_quoted ? "\"" : "", out);
 }
 
-void extern_text(FILE *out, const struct husk_extern *item) {
-    fprintf(out, "  %-6s ", kind_name(item->kind));
+void put_extern_name(FILE *out, const struct husk_extern *item) {
     if (item->module != NULL) {
         put_part(out, item->module, item->module_bytes, " .:");
         fputc('.', out);
     }
     put_part(out, item->name, item->name_bytes, " :");
+}
+
+void extern_text(FILE *out, const struct husk_extern *item) {
+    fprintf(out, "  %-6s ", kind_name(item->kind));
+    put_extern_name(out, item);
     fputs(": ", out);
     switch (item->kind) {
     case HUSK_EXTERN_FUNC: print_functype(out, &item->func); break;

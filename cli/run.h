@@ -110,6 +110,14 @@ struct run {
  * was printed. */
 int run_take_arguments(struct run *run, int argc, char **argv);
 
+/* run_imports.c. run_make_imports() defines WASI. run_check_externs() checks what the module or
+ * image imports and exports, and parses the arguments of --invoke; a *ret_code other than CLI_OK
+ * was reported. run_find_func(): the function that is called by its name; NULL: there is none. */
+int run_make_imports(struct run *run, struct husk_error *err);
+int run_check_externs(struct run *run, const struct input *input, struct husk_error *err,
+                      int *ret_code);
+const struct husk_extern *run_find_func(const struct run *run);
+
 /* dirs.c. take_dir_option() reads --dir, the next two --max-open and --max-names. dirs_give() puts
  * the directories and their limits into the options. */
 int take_dir_option(struct run *run, const char *text);

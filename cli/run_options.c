@@ -276,9 +276,6 @@ int run_take_arguments(struct run *run, int argc, char **argv) {
         code = take_invoke(run);
     if (code != 0)
         return code;
-    if (run->report.is_json && run->invoke == NULL && !run->is_snapshot)
-        return report_usage(&run->report,
-                            "--json goes with --invoke (a program's standard output is its own)");
     run->compile.is_in_background = !run->is_snapshot && !run->has_no_background &&
                                     run->compile.options.opt_level == 0 && background_is_allowed();
     run->path = argv[optind];

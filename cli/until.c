@@ -21,12 +21,29 @@ static int stop_here(husk_caller *caller, void *user, const struct husk_value *a
     return husk_caller_pending(caller);
 }
 
-/* Is `text` of this import's names, with a dot between them? */
-static bool is_named(const struct husk_extern *item, const char *text, size_t count) {
-    return item->module != NULL && item->kind == HUSK_EXTERN_FUNC &&
-           count == item->module_bytes + 1 + item->name_bytes &&
-           memcmp(text, item->module, item->module_bytes) == 0 && text[item->module_bytes] == '.' &&
-           memcmp(text + item->module_bytes + 1, item->name, item->name_bytes) == 0;
+/* Is `text` what husk inspect prints for this import, in quotes where they are needed? */
+static bool is_shown_as(const struct husk_extern *item, const char *text) {
+    char *shown = NULL;
+    size_t count = 0;
+    FILE *out = open_memstream(&shown, &count);
+    if (out == NULL)
+        return false;
+    put_extern_name(out, item);
+    const bool is_same = fclose(out) == 0 && strcmp(shown, text) == 0;
+    free(shown);
+    return is_same;
+}
+
+/* Is it of this import's names, with a dot between them? `name` is `text` without escapes. */
+static bool is_named(const struct husk_extern *item, const char *text, const char *name,
+                     size_t count) {
+    if (item->module == NULL || item->kind != HUSK_EXTERN_FUNC)
+        return false;
+    return (count == item->module_bytes + 1 + item->name_bytes &&
+            memcmp(name, item->module, item->module_bytes) == 0 &&
+            name[item->module_bytes] == '.' &&
+            memcmp(name + item->module_bytes + 1, item->name, item->name_bytes) == 0) ||
+           is_shown_as(item, text);
 }
 
 static int stop_at(const struct run *run, const struct husk_extern *item, struct husk_error *err) {
@@ -44,19 +61,19 @@ int until_define(const struct run *run, struct husk_error *err) {
     int status = 0;
     if (run->until == NULL || until_is_stdin(run))
         return 0;
-    char *text = malloc(strlen(run->until) + 1);
-    if (text == NULL)
+    char *name = malloc(strlen(run->until) + 1);
+    if (name == NULL)
         return cli_error(err, HUSK_E_NOMEM, "out of memory");
-    if (!parse_name(run->until, text, &count))
+    if (!parse_name(run->until, name, &count))
         status =
             cli_error(err, HUSK_E_INVAL,
                       "--until: '%.100s' is not a name as husk inspect prints them", run->until);
     for (size_t i = 0; i < run->externs.count && status == 0; i++)
-        if (is_named(run->externs.items[i], text, count)) {
+        if (is_named(run->externs.items[i], run->until, name, count)) {
             status = stop_at(run, run->externs.items[i], err);
             found++;
         }
-    free(text);
+    free(name);
     if (status == 0 && found == 0)
         status = cli_error(err, HUSK_E_NOT_FOUND,
                            "imports no function '%.100s'; --until wants stdin, or an import as "

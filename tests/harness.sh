@@ -72,6 +72,19 @@ need_kvm() {
     fi
 }
 
+# Ends the suite with what is left of it skipped unless there is wat2wasm.
+need_wat2wasm() { # [NAME]: of what is skipped
+    command -v wat2wasm >/dev/null && return
+    skip "${1:-all}" "no wat2wasm (package wabt) to make modules with"
+    finish
+}
+
+# The suite's files, and its cache of images, are in the scratch folder.
+in_scratch() {
+    export HUSK_CACHE_DIR=$scratch/cache
+    cd "$scratch" || exit 1
+}
+
 # Builds a guest program from tools/build-guests and sets $guest; ends the suite, skipped, where sources cannot be had.
 need_guest() { # NAME
     local log=$scratch/guest.log

@@ -18,8 +18,8 @@ static struct husk_functype type_of(const husk_sandbox *sandbox, uint32_t tag_id
     return image_functype(code, code->tags[tag_idx].type_idx);
 }
 
-/* The place of the pending exception, which the image has. image_check.c made sure that it is in
- * data, and has room for every tag's values. */
+/* The place of the pending exception, which the image has. image_check_data.c made sure that it is
+ * in data, and has room for every tag's values. */
 static struct husk_exception *pending_of(const husk_sandbox *sandbox) {
     const struct image_code *code = sandbox->image->code;
     return (void *)arena_span(&sandbox->machine->arena, code->module.exception_gva,

@@ -113,8 +113,6 @@ static int resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     const bool is_brought = calls->pending.is_brought;
     int status = is_brought ? resume_brought(sandbox, answer, ret_outcome, err)
                             : run_resume(sandbox, answer, ret_outcome, err);
-    if (calls->pending.is_brought)
-        return status; /* it stands as before */
     if (status == 0)
         status = call_go_on(sandbox, results, ret_outcome, err);
     if (status == 0 && exchange != NULL && ret_outcome->kind == HUSK_RETURNED)

@@ -2,6 +2,7 @@
 set(sources
     image.c
     image_check.c
+    image_check_data.c
     image_costs.c
     image_file.c
     image_files.c

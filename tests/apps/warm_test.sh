@@ -108,8 +108,9 @@ fi
 
 # ---- All three ways, with the same answer ----
 
-LEVEL=-O0 TIMES=1 "$HUSK_SOURCE/examples/warm.sh" "$husk" "$HUSK_BUILD/examples/warm" . >"$scratch/table" 2>"$scratch/err"
+LEVELS=-O0 TIMES=1 "$HUSK_SOURCE/examples/warm.sh" "$husk" "$HUSK_BUILD/examples/warm" . >"$scratch/table" 2>"$scratch/err"
 same "examples/warm.sh: exit code" $? 0
 same "examples/warm.sh: says nothing else" "$(cat "$scratch/err")" ""
-same "examples/warm.sh: a row for each program" "$(grep -c ' ms | .* ms | .* ms | ' "$scratch/table")" $count
+same "examples/warm.sh: a row for each program" "$(grep -cE '( \| [0-9.]+ ms \([0-9.]+-[0-9.]+\)){3} \|$' "$scratch/table")" $count
+check "examples/warm.sh: names the CPU and the kind of KVM" grep -qE '^On .+ \(.+\), .+:$' "$scratch/table"
 finish

@@ -5,7 +5,7 @@ need_kvm
 export HUSK_CACHE_DIR=$scratch/cache
 unset HUSK_BACKGROUND
 cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+need_wat2wasm
 [ -x "$HUSK_BUILD/husk-compile-worker" ] || { skip all "built without the compiler"; finish; }
 
 echo "(module (memory 1) (data (i32.const 0) \"$(head -c 6000 /dev/zero | tr '\0' m)\") (func (export \"f\") (result i32) i32.const 42))" >m.wat

@@ -1,9 +1,8 @@
 # tests/cli/cache_test.sh: husk run finds the image of a file that it has seen without reading that, and takes no other one for it.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 need_kvm
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+in_scratch
+need_wat2wasm
 for number in 1 2; do
     echo "(module (func (export \"f\") (result i32) i32.const $number))" >"$number.wat"
     wat2wasm "$number.wat" -o "$number.wasm"

@@ -1,7 +1,6 @@
 # tests/cli/cli_test.sh: the husk command with good and bad input: outputs, exit codes, the cache. What needs KVM comes last.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 
 # run NAME CODE COMMAND…: checks the exit code; $out and $err are what it printed.
 run() {
@@ -16,10 +15,7 @@ run() {
 says() { contains "$1" "$err" "$2"; }
 prints() { contains "$1" "$out" "$2"; }
 
-if ! command -v wat2wasm >/dev/null; then
-    skip all "no wat2wasm (package wabt) to make modules with"
-    finish
-fi
+need_wat2wasm
 
 cat >typed.wat <<'WAT'
 (module $typed

@@ -1,9 +1,8 @@
 # tests/cli/exceptions_test.sh: what husk says about tags and about exceptions that nobody catches.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+need_wat2wasm
 cat >throw.wat <<'WAT'
 (module
   (import "env" "__cpp_exception" (tag $cpp (param i32)))

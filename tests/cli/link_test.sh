@@ -1,8 +1,7 @@
 # tests/cli/link_test.sh: --link of husk compile and run: names, aliases, mistakes; and two position-independent side modules, as
 # dynamic linking of C makes them (tool conventions: DynamicLinking.md), at different places in one memory.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 
 for command in compile run snapshot; do
     contains "husk $command --help" "$("$husk" $command --help)" "--link"
@@ -13,7 +12,7 @@ for command in compile run snapshot; do
     done
 done
 
-command -v wat2wasm >/dev/null || { skip "what it does" "no wat2wasm (package wabt) to make modules with"; finish; }
+need_wat2wasm "what it does"
 cat >env.wat <<'WAT'
 (module (memory (export "memory") 1) (global (export "one") i32 (i32.const 100)) (global (export "t.w,o=") i32 (i32.const 200)))
 WAT

@@ -1,9 +1,8 @@
 # tests/cli/listen_test.sh: husk run --listen: addresses, ports that the kernel chooses, a program that answers, and what is left after it.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 need_kvm
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+need_wat2wasm
 cat >echo.wat <<'WAT'
 (module
   (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
@@ -61,6 +60,17 @@ wait $!
 check "a snapshot: the port is said" wait_for_text err_ready 'listening on'
 same "a snapshot answers" "$(answer_of "$(sed -n 's/.*127.0.0.1://p' err_ready)" again)" again
 wait $!
+
+# A program that stands at its listener gets another one there.
+"$husk" snapshot echo.wasm --listen 127.0.0.1:0 --until wasi_snapshot_preview1.sock_accept -o warm.husk 2>err || exit 1
+for text in one two; do
+    "$husk" run --timeout 60s --listen 127.0.0.1:0 warm.husk 2>err_warm_$text &
+    check "a warm program: the port is said" wait_for_text err_warm_$text 'listening on'
+    same "a warm program answers" "$(answer_of "$(sed -n 's/.*127.0.0.1://p' err_warm_$text)" $text)" $text
+    wait $!
+done
+"$husk" run warm.husk 2>err
+same "a warm program without a listener: EBADF" $? 8
 
 "$husk" run --timeout 300ms --listen 127.0.0.1:0 echo.husk 2>err
 same "a limit ends the wait for somebody" $? 124

@@ -1,8 +1,7 @@
 # tests/cli/snapshot_test.sh: husk snapshot, and what the other commands make of its files.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+in_scratch
+need_wat2wasm
 cat >app.wat <<'WAT'
 (module $app
   (memory (export "memory") 1 9)

@@ -1,8 +1,7 @@
 # tests/cli/streams_test.sh: husk run and its standard streams: rights by role, --seek, and limits that end a program that waits.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+in_scratch
+need_wat2wasm
 cat >streams.wat <<'WAT'
 (module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))

@@ -1,7 +1,6 @@
 # tests/cli/strict_test.sh: --strict of husk compile, run and snapshot.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 
 for command in compile run snapshot; do
     out=$("$husk" $command --strict-traps a.wasm 2>&1)
@@ -10,7 +9,7 @@ for command in compile run snapshot; do
     contains "husk $command --help" "$("$husk" $command --help)" "--strict"
 done
 
-command -v wat2wasm >/dev/null || { skip "what it does" "no wat2wasm (package wabt) to make a module with"; finish; }
+need_wat2wasm "what it does"
 cat >select.wat <<'WAT'
 (module (memory 1)
   (func (export "f") (param $p i32) (param $c i32) (result i32)

@@ -1,9 +1,8 @@
 # tests/cli/until_test.sh: husk snapshot --until: where it stops, what is said if it does not, and what husk run and husk inspect make of
 # the file.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
-command -v wat2wasm >/dev/null || { skip all "no wat2wasm (package wabt) to make modules with"; finish; }
+in_scratch
+need_wat2wasm
 
 # ask: writes "ready", counts itself, moves standard input to another number if there is a second argument; then reads (or polls, and then
 # reads) and writes what it read, and its number of arguments. Exits with 7.
@@ -94,6 +93,10 @@ same "on from there" "$(printf 'five\n' | "$husk" run later.husk)" "five
 0"
 same "in a function" "$("$husk" snapshot ask.wasm --invoke sum 5 --until stdin -o sum.husk; echo $?)" 0
 same "in a function: its result" "$(printf 'A' | "$husk" run sum.husk)" "70:i32"
+same "in a function: its result in JSON" "$(printf 'A' | "$husk" run --json sum.husk)" '{"outcome":"returned","results":[{"type":"i32","value":70}]}'
+got=$("$husk" run --json read.husk 2>&1 </dev/null)
+same "in JSON, in a program: exit code" $? 2
+contains "in JSON, in a program" "$got" "--json goes with --invoke"
 same "at the end of input" "$("$husk" run read.husk </dev/null)" "1
 0"
 for level in 0 2; do
@@ -101,6 +104,46 @@ for level in 0 2; do
     same "at level $level" "$(printf 'x\n' | "$husk" run level.husk | head -n 1)" x
 done
 same "with a time limit" "$(sleep 10 | "$husk" run --timeout 300ms read.husk 2>/dev/null; echo "${PIPESTATUS[1]}")" 124
+
+# poll: waits for a clock, for standard input and a clock; reads no bytes, at a position, and from a file that has the number 0.
+cat >poll.wat <<'WAT'
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 2000) "kept")
+  ;; subscriptions at 1000: 20 ms of the monotonic clock, and data of descriptor 0
+  (func $wait (param $count i32) (result i32)
+    (i32.store8 (i32.const 1008) (i32.const 0)) (i32.store (i32.const 1016) (i32.const 1)) (i64.store (i32.const 1024) (i64.const 20000000))
+    (i32.store8 (i32.const 1056) (i32.const 1)) (i32.store (i32.const 1064) (i32.const 0))
+    (drop (call $poll (i32.const 1000) (i32.const 1400) (local.get $count) (i32.const 1500)))
+    (i32.load8_u (i32.const 1410)))
+  (func $take (param $room i32) (result i32)
+    (i32.store (i32.const 0) (i32.const 200)) (i32.store (i32.const 4) (local.get $room))
+    (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then (return (i32.const -1))))
+    (i32.load (i32.const 8)))
+  (func (export "clock") (result i32) (call $wait (i32.const 1)))
+  (func (export "both") (result i32) (call $wait (i32.const 2)))
+  (func (export "nothing") (result i32) (call $take (i32.const 0)))
+  (func (export "at") (result i32) (call $pread (i32.const 0) (i32.const 0) (i32.const 1) (i64.const 0) (i32.const 8)))
+  (func (export "file") (result i32)
+    (if (call $open (i32.const 3) (i32.const 0) (i32.const 2000) (i32.const 4) (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16))
+      (then (unreachable)))
+    (if (call $renumber (i32.load (i32.const 16)) (i32.const 0)) (then (unreachable)))
+    (call $take (i32.const 100))))
+WAT
+wat2wasm poll.wat -o poll.wasm
+mkdir kept && echo text >kept/kept
+same "a clock and standard input" "$("$husk" snapshot poll.wasm --invoke both --until stdin -o both.husk; echo $?)" 0
+same "a clock and standard input: data" "$(echo x | "$husk" run both.husk)" "1:i32"
+same "a clock and standard input: the clock" "$(sleep 2 | "$husk" run both.husk)" "0:i32"
+for name in clock nothing at file; do # none of them wants data of the stream
+    got=$("$husk" snapshot poll.wasm --invoke $name --dir kept::/::ro --until stdin -o none.husk 2>&1)
+    contains "no data of standard input: $name" "$got" "the program ended with exit code 0 before it wanted data"
+done
 
 # ---- inspect ----
 
@@ -133,6 +176,25 @@ ends "exits with 0" 125 "exit code 0 before it" --invoke exits_well --until stdi
 ends "returns" 125 "exit code 0 before it called wasi_snapshot_preview1.poll_oneoff" --invoke early --until wasi_snapshot_preview1.poll_oneoff
 ends "traps" 134 "unreachable" --invoke fails --until stdin
 ends "takes too long" 124 "" --invoke spin --until stdin --timeout 200ms
+for signal in INT TERM HUP; do # ends with 128 and its number, not that of timeout
+    got=$(timeout --preserve-status --foreground -s $signal 1 "$husk" snapshot ask.wasm --invoke spin --until stdin -o none.husk 2>&1)
+    same "SIG$signal: exit code" $? $((128 + $(kill -l $signal)))
+    contains "SIG$signal" "$got" "the call was interrupted"
+    check "SIG$signal: no file" test ! -e none.husk
+done
+got=$("$husk" snapshot ask.wasm --until stdin -o /dev/full 2>&1)
+same "to a device: exit code" $? 125
+contains "to a device" "$got" "is a device, pipe or socket"
+mkdir full
+if unshare -rm mount -t tmpfs -o size=16k none full 2>/dev/null; then
+    # onto a file that is there, and to a new name: the old file stays, and nothing else is left
+    got=$(unshare -rm bash -c "mount -t tmpfs -o size=16k none full && echo old >full/old.husk
+        for name in old new; do '$husk' snapshot ask.wasm --until stdin -o full/\$name.husk 2>&1 >/dev/null; echo \$?; done; ls -A full; cat full/old.husk")
+    contains "on a full disk" "$got" "No space left on device"
+    same "on a full disk: exit codes, what is there" "$(grep -v "No space" <<<"$got" | xargs)" "125 125 old.husk old"
+else
+    skip "on a full disk" "no tmpfs can be mounted here"
+fi
 ends "no such import" 125 "imports no function 'wasi_snapshot_preview1.nothing'" --until wasi_snapshot_preview1.nothing
 ends "no module" 125 "imports no function 'stdout'" --until stdout
 same "in JSON: exits" "$("$husk" snapshot ask.wasm -o none.husk --json --invoke exits --until stdin)" \
@@ -140,6 +202,19 @@ same "in JSON: exits" "$("$husk" snapshot ask.wasm -o none.husk --json --invoke 
 same "in JSON" "$("$husk" snapshot ask.wasm -o json.husk --json --until stdin)" \
     '{"outcome":"standing","until":"stdin","snapshot":"json.husk","stdout":"ready\u000a","stderr":""}'
 same "in JSON: the file" "$(printf 'x\n' | "$husk" run json.husk | head -n 1)" x
+cat >names.wat <<'WAT'
+(module (import "a.b" "c d\00" (func $f)) (import "a" "b.c" (func $g)) (memory (export "memory") 1) (func (export "_start") (call $f) (call $g)))
+WAT
+wat2wasm names.wat -o names.wasm
+names_stand() { # NAME TEXT SHOWN: --until TEXT stops where husk inspect shows SHOWN
+    "$husk" snapshot names.wasm --unknown-imports trap --until "$2" -o names.husk 2>&1
+    same "$1" "$("$husk" inspect names.husk | sed -n 's/^stands_at *//p')" "$3"
+    rm -f names.husk
+}
+names_stand "a name with a dot, escaped" 'a.b.c d\00' '"a.b"."c d\00"'
+names_stand "a name with a dot, as husk inspect prints it" '"a.b"."c d\00"' '"a.b"."c d\00"'
+same "a name after another import that nobody gives" "$("$husk" snapshot names.wasm --unknown-imports trap --until a.b.c -o names.husk 2>&1 | head -n 1)" \
+    'husk snapshot: trap: the module called the unknown import "a.b.c d\00", which nobody defined'
 cat >init.wat <<'WAT'
 (module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
   (memory (export "memory") 1)

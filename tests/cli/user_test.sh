@@ -1,8 +1,7 @@
 # tests/cli/user_test.sh: what people do and give by mistake, and what husk then says: missing imports, functions that are not there,
 # files that are no modules, readers that go away, limits, names that hide something. What needs KVM comes last.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-export HUSK_CACHE_DIR=$scratch/cache
-cd "$scratch" || exit 1
+in_scratch
 
 # run NAME CODE COMMAND…: checks the exit code; $out and $err are what it printed.
 run() {

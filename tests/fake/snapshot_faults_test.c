@@ -39,13 +39,19 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
             fake_memory(vcpu->vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
         CHECK(memory != NULL);
         memcpy(memory, &a, 4);
+    } else if (vcpu->regs.rdi == guest_gva(guest_host)) {
+        mailbox->host_slots[0] = mailbox->call_slots[0];
+        mailbox->import_idx = 0;
+        vcpu->regs.rip = guest_gva(guest_resume);
+        vcpu->regs.rsp = HUSK_STACK_TOP_GVA - 40;
+        ret_exit->port = HUSK_PORT_HOST_CALL;
     }
 }
 
-static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args,
-                        struct husk_value *results) {
-    (void)caller, (void)user, (void)args, (void)results;
-    return 0;
+static int host_waits(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
+    (void)user, (void)args, (void)results;
+    return husk_caller_pending(caller);
 }
 
 static struct vm_backend backend;
@@ -67,7 +73,7 @@ static void open_world(struct fault_world *world) {
     CHECK_OK(
         husk_imports_funcs(world->imports,
                            &(struct husk_host_func){
-                               .module = "env", .name = "host", .type = &type, .fn = host_nothing},
+                               .module = "env", .name = "host", .type = &type, .fn = host_waits},
                            1, &world->err),
         world->err);
 }
@@ -116,6 +122,23 @@ static void scramble_with_files(struct fault_world *world, husk_sandbox *sandbox
 
 static const struct fault_lane lane_with_files = {open_world_with_files, scramble_with_files, NULL};
 
+/* With a call that stands at a host function, in the sandbox and in the snapshot. */
+static void scramble_standing(struct fault_world *world, husk_sandbox *sandbox, unsigned seed) {
+    const struct husk_value arg = {.type = HUSK_I64, .of.i64 = (int64_t)seed + 1000};
+    struct husk_value result;
+    scramble(world, sandbox, seed);
+    if (sandbox->calls.is_pending)
+        return; /* the snapshot brought one */
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &world->outcome, &world->err),
+             world->err);
+    CHECK_EQ_I64(world->outcome.kind, HUSK_PENDING);
+}
+
+static const struct fault_lane lane_standing = {open_world, scramble_standing, NULL};
+
 /* On kernels before 6.7. */
 static void open_world_without_scan(struct fault_world *world) {
     open_world(world);
@@ -149,6 +172,17 @@ TEST(with_a_private_layer) {
     for (enum fault_mode mode = 0; mode < FAULT_MODES; mode++) {
         struct fault_counts counts = {0};
         fault_steps_run(&lane_with_files, mode, &counts);
+        fault_counts_print(&counts, mode);
+    }
+    CHECK_EQ_U64(backend.vms, 0);
+}
+
+TEST(with_a_standing_call) {
+    for (enum fault_mode mode = 0; mode < FAULT_MODES; mode++) {
+        struct fault_counts counts = {0};
+        fault_steps_run(&lane_standing, mode, &counts);
+        fault_counts_print(&counts, mode);
+        fault_saves_run(&lane_standing, mode, &counts);
         fault_counts_print(&counts, mode);
     }
     CHECK_EQ_U64(backend.vms, 0);

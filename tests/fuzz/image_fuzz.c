@@ -1,10 +1,11 @@
 /*
  * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte tells how to read the rest. 0: the
- * file itself. Other values: patches of a good image (tests/support/guest_image.c), or of a good
- * snapshot if bit 6 is set. A patch has 4 bytes: a 24-bit offset and the new byte. An image that
- * opens is inspected, made into a sandbox of a scripted VM, and called. The input determines the
- * actions, registers and mailbox of the "guest". The call is repeated in the used VM. Then a
- * snapshot is taken and saved, and the saved file must open.
+ * file itself. Other values: patches of a good image (tests/support/guest_image.c), of a good
+ * snapshot if bit 6 is set, or of one with a standing call if bit 7 is. A patch has 4 bytes: a
+ * 24-bit offset and the new byte. An image that opens is inspected, made into a sandbox of a
+ * scripted VM, and called; a standing or pending call goes on. The input determines the actions,
+ * registers and mailbox of the "guest", and the answers of the host. The call is repeated in the
+ * used VM. Before and after the calls a snapshot is taken and saved, and the saved file must open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,8 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args,
     struct husk_throw throws = HUSK_THROW_INIT;
     struct husk_exception_info info = HUSK_EXCEPTION_INFO_INIT;
     results[0] = args[0];
+    if (args[0].of.i64 % 4 == 2)
+        return husk_caller_pending(caller);
     throws.values = args;
     throws.values_count = 1;
     if (args[0].of.i64 % 2 == 0 || husk_image_tag(user, "oops", 0, &throws.tag, NULL) != 0)
@@ -130,6 +133,38 @@ static int count_file(void *user, const struct husk_image_file *file) {
     return 0;
 }
 
+/* All that can be asked of a call that stands, in the image and in the sandbox. */
+static void look_at_standing(husk_sandbox *sandbox, const husk_image *image) {
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    const bool stands = husk_image_standing(image, &standing, NULL) == 0;
+    if (husk_image_backtrace(image, &backtrace, NULL) != 0 ||
+        husk_sandbox_backtrace(sandbox, &backtrace, NULL) != 0)
+        abort();
+    if (stands && strlen(standing.name) > standing.name_bytes)
+        abort();
+}
+
+/* A call that is pending, now or in the image, ends or stands again. */
+static void go_on(husk_sandbox *sandbox, struct script *script) {
+    for (int i = 0; i < 4; i++) {
+        const uint8_t how = next_byte(script);
+        struct husk_value results[4];
+        const struct husk_value value = {.type = HUSK_I64, .of.i64 = how};
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+        struct husk_answer answer = HUSK_ANSWER_INIT;
+        answer.is_again = (how & 1) != 0;
+        answer.values = answer.is_again ? NULL : &value;
+        answer.values_count = answer.is_again ? 0 : 1;
+        answer.results = results;
+        answer.results_count = how >> 1 & 3;
+        if ((how & 8) != 0) /* each of them */
+            answer.results_count = (size_t)i;
+        (void)husk_call_resume(sandbox, &answer, &outcome, NULL);
+        (void)look_at_exception(sandbox);
+    }
+}
+
 /* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left
  * it. */
 static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
@@ -155,8 +190,12 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
     for (int round = 0; round < 2; round++) {
         husk_sandbox *sandbox = NULL;
         if (husk_sandbox_new(image, imports, &options, &sandbox, NULL) == 0) {
+            look_at_standing(sandbox, image);
+            save_and_open(engine, sandbox);
+            go_on(sandbox, backend->user);
             call_exports(sandbox, image);
             save_and_open(engine, sandbox);
+            go_on(sandbox, backend->user);
         }
         husk_sandbox_free(sandbox);
     }
@@ -166,11 +205,12 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
         abort();
 }
 
-/* The good image, or snapshot, with the input's patches; ret_used: how many bytes of the input were
+/* A good image, or snapshot, with the input's patches; ret_used: how many bytes of the input were
  * patches. */
 static uint8_t *patched(const uint8_t *data, size_t size, size_t *ret_count, size_t *ret_used) {
-    uint8_t *bytes =
-        (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_exception_make(ret_count);
+    uint8_t *bytes = (data[0] & 0x80) != 0   ? guest_standing_make(ret_count)
+                     : (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count)
+                                             : guest_exception_make(ret_count);
     size_t at = 0, count = data[0] % 64;
     for (at = 1; count > 0 && at + 4 <= size; at += 4, count--) {
         size_t offset = data[at] | (size_t)data[at + 1] << 8 | (size_t)data[at + 2] << 16;

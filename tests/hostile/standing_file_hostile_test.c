@@ -294,13 +294,7 @@ TEST(each_byte_of_the_stacks_segment) {
     rig_close(&rig);
 }
 
-/* ---- the stack of another level ---- */
-
-static const char deep[] =
-    "(module (import \"env\" \"take\" (func $take (param i64) (result i64)))"
-    " (func $f (export \"f\") (param i64) (result i64)"
-    "  (if (i64.eqz (local.get 0)) (then (return (call $take (i64.const 2)))))"
-    "  (i64.add (local.get 0) (call $f (i64.sub (local.get 0) (i64.const 1))))))";
+/* ---- a host function that was never called ---- */
 
 static int host_deep(husk_caller *caller, void *user, const struct husk_value *args,
                      struct husk_value *results) {
@@ -308,6 +302,63 @@ static int host_deep(husk_caller *caller, void *user, const struct husk_value *a
     results[0] = args[0];
     return *has_answer ? 0 : husk_caller_pending(caller);
 }
+
+static void *row_in(uint8_t *bytes, size_t count) {
+    void *row = image_note_rows(image_note_find(bytes, count), HUSK_REC_STANDING, NULL);
+    CHECK(row != NULL);
+    return row;
+}
+
+static const char two[] =
+    "(module (import \"env\" \"take\" (func $take (param i64) (result i64)))"
+    " (import \"env\" \"never\" (func $never (param i64) (result i64)))"
+    " (func (export \"f\") (param i64) (result i64)"
+    "  (i64.add (call $take (local.get 0)) (i64.const 1)))"
+    " (func (export \"g\") (param i64) (result i64) (call $never (local.get 0))))";
+
+static int host_never(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
+    int64_t *asked = user;
+    (void)caller;
+    *asked = args[0].of.i64;
+    results[0].type = HUSK_I64;
+    results[0].of.i64 = 7;
+    return 0;
+}
+
+/* It is called "again", with arguments that no guest gave. */
+TEST(a_host_function_that_was_never_called) {
+    SKIP_WITHOUT_COMPILER();
+    struct rig rig = {.is_leveled = false};
+    int64_t asked = 0, result = 0;
+    wat_lab_init(&rig.wat);
+    wat_lab_func(&rig.wat, "take", "I>I", host_deep, &rig.has_answer);
+    wat_lab_func(&rig.wat, "never", "I>I", host_never, &asked);
+    wat_lab_open(&rig.wat, two, NULL);
+    rig_stand(&rig);
+    uint8_t *bytes = copy_of(&rig);
+    struct husk_image_standing *row = row_in(bytes, rig.good.count);
+    struct husk_image_slot *arg =
+        image_note_rows(image_note_find(bytes, rig.good.count), HUSK_REC_STANDING_ARGS, NULL);
+    row->host_func_idx = 1;
+    memset(arg, 0x5a, sizeof *arg);
+    plays(&rig, bytes, &result);
+    CHECK_EQ_U64(rig.returned, 1);
+    CHECK_EQ_I64(asked, 0x5a5a5a5a5a5a5a5a);
+    CHECK_EQ_I64(result, 8);
+    plays(&rig, copy_of(&rig), &result);
+    CHECK_EQ_I64(result, 41);
+    free(rig.good.bytes);
+    wat_lab_close(&rig.wat);
+}
+
+/* ---- the stack of another level ---- */
+
+static const char deep[] =
+    "(module (import \"env\" \"take\" (func $take (param i64) (result i64)))"
+    " (func $f (export \"f\") (param i64) (result i64)"
+    "  (if (i64.eqz (local.get 0)) (then (return (call $take (i64.const 2)))))"
+    "  (i64.add (local.get 0) (call $f (i64.sub (local.get 0) (i64.const 1))))))";
 
 static void level_rig_open(struct rig *rig, const struct level *level) {
     size_t count = 0;
@@ -319,12 +370,6 @@ static void level_rig_open(struct rig *rig, const struct level *level) {
     level_open(&rig->wat, level, module, count);
     free(module);
     rig_stand(rig);
-}
-
-static void *row_in(uint8_t *bytes, size_t count) {
-    void *row = image_note_rows(image_note_find(bytes, count), HUSK_REC_STANDING, NULL);
-    CHECK(row != NULL);
-    return row;
 }
 
 /* The topmost page of the stack in the file. */

@@ -11,8 +11,9 @@
 #include "guest_image.h"
 #include "guest_lab.h"
 #include "harness.h"
-#include "literals.h"
 #include "layout.h"
+#include "literals.h"
+#include "vm.h"
 
 static uint64_t next_random(void) {
     static uint64_t state = 0x9e3779b97f4a7c15u;
@@ -88,9 +89,11 @@ static uint8_t *stack_of(uint8_t *bytes) {
     return NULL;
 }
 
-/* Resume it, with 50 ms, by calling the host function again or by an answer. */
-static void resume(struct rig *rig, husk_sandbox *sandbox, bool is_again,
+/* Resume it, with 50 ms, by calling the host function again or by an answer. The called function has
+ * at most one result. */
+static void resume(struct rig *rig, husk_sandbox *sandbox, size_t results_count,
                    struct husk_outcome *outcome, int64_t *ret_result) {
+    const bool is_again = next_random() % 2 == 0;
     struct husk_value value = {.type = HUSK_I64, .of.i64 = 40}, result = {.type = HUSK_I64};
     struct husk_limits limits = HUSK_LIMITS_INIT;
     struct husk_answer answer = HUSK_ANSWER_INIT;
@@ -99,7 +102,7 @@ static void resume(struct rig *rig, husk_sandbox *sandbox, bool is_again,
     answer.values = is_again ? NULL : &value;
     answer.values_count = is_again ? 0 : 1;
     answer.results = &result;
-    answer.results_count = 1;
+    answer.results_count = results_count;
     answer.limits = &limits;
     *outcome = (struct husk_outcome)HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call_resume(sandbox, &answer, outcome, &rig->lab.err), rig->lab.err);
@@ -120,6 +123,7 @@ static enum husk_outcome_kind plays(struct rig *rig, uint8_t *take_bytes, int64_
     husk_sandbox *sandbox = NULL;
     struct husk_outcome outcome;
     struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    struct husk_standing standing = HUSK_STANDING_INIT;
     struct husk_error *err = &rig->lab.err;
     image_hash_again(take_bytes, rig->good.count);
     int status = husk_image_open_buffer(
@@ -130,10 +134,11 @@ static enum husk_outcome_kind plays(struct rig *rig, uint8_t *take_bytes, int64_
         return HUSK_PENDING;
     }
     CHECK_OK(husk_image_backtrace(image, &backtrace, err), *err);
+    CHECK_OK(husk_image_standing(image, &standing, err), *err);
     CHECK_OK(husk_sandbox_new(image, rig->lab.imports, NULL, &sandbox, err), *err);
     CHECK_OK(husk_sandbox_backtrace(sandbox, &backtrace, err), *err);
     rig->has_answer = true;
-    resume(rig, sandbox, next_random() % 2 == 0, &outcome, ret_result);
+    resume(rig, sandbox, standing.type.results_count, &outcome, ret_result);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     return outcome.kind;
@@ -147,6 +152,19 @@ TEST(the_good_file_goes_on) {
     CHECK_EQ_U64(plays(&rig, copy_of(&rig), &result), HUSK_RETURNED);
     CHECK_EQ_I64(result, 41);
     check_others(&rig);
+    rig_close(&rig);
+}
+
+/* Made by hand: what a file needs, and nothing else. */
+TEST(a_file_that_nobody_saved_goes_on) {
+    SKIP_WITHOUT_KVM();
+    struct rig rig;
+    int64_t result = 0;
+    rig_open(&rig);
+    free(rig.good.bytes);
+    rig.good.bytes = guest_standing_make(&rig.good.count);
+    CHECK_EQ_U64(plays(&rig, copy_of(&rig), &result), HUSK_RETURNED);
+    CHECK_EQ_I64(result, 41);
     rig_close(&rig);
 }
 
@@ -219,28 +237,118 @@ TEST(it_may_go_on_anywhere_in_the_text) {
     rig_close(&rig);
 }
 
-/* Another function than the one on the stack: only the number of results counts. */
+/* Another function than the one on the stack: it has as many results as it has, and what lies in the
+ * mailbox is taken for them. A function that is imported, or that is not there, is none. */
 TEST(any_function_may_be_the_one_that_was_called) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
+    unsigned counts[HUSK_PENDING + 1] = {0};
     rig_open(&rig);
     for (uint32_t i = 0; i < 12; i++) {
-        husk_image *image = NULL;
+        int64_t result;
         uint8_t *bytes = copy_of(&rig);
         row_of(&rig, bytes)->func_idx = i;
-        image_hash_again(bytes, rig.good.count);
-        int status =
-            husk_image_open_buffer(rig.lab.engine, (struct husk_buffer){bytes, rig.good.count},
-                                   NULL, &image, &rig.lab.err);
-        free(bytes);
-        CHECK(status == 0 || status == HUSK_E_BAD_IMAGE);
-        husk_image_unref(image);
+        counts[plays(&rig, bytes, &result)]++;
     }
+    CHECK_EQ_U64(counts[HUSK_RETURNED], 8); /* as many as the image has */
+    CHECK_EQ_U64(counts[HUSK_PENDING], 4);  /* refused */
     check_others(&rig);
     rig_close(&rig);
 }
 
+/* The frame of "host" is found by RBP, and a return address into "recurse" lies behind it. */
+static uint8_t *with_base(const struct rig *rig, uint64_t base) {
+    uint64_t count = 0;
+    uint8_t *bytes = copy_of(rig);
+    struct husk_image_unwind_x86_64 *rows =
+        image_note_rows(image_note_find(bytes, rig->good.count), HUSK_REC_UNWIND, &count);
+    uint64_t *top = (void *)(stack_of(bytes) + HUSK_PAGE_SIZE);
+    for (uint64_t i = 0; i < count; i++)
+        rows[i].cfa_base = rows[i].code_gva == guest_gva(guest_host) + 1;
+    top[-2] = guest_gva(guest_recurse) + 5;
+    row_of(rig, bytes)->kept[VM_KEPT_BASE] = base;
+    image_hash_again(bytes, rig->good.count);
+    return bytes;
+}
+
+static void check_frames(const struct husk_backtrace *backtrace, bool is_found) {
+    CHECK_EQ_U64(backtrace->frames_count, is_found ? 2 : 1);
+    CHECK_STR(backtrace->frames[0].func_name, "host");
+    if (is_found)
+        CHECK_STR(backtrace->frames[1].func_name, "recurse");
+}
+
+TEST(a_walk_follows_the_saved_base_register) {
+    SKIP_WITHOUT_KVM();
+    struct rig rig;
+    rig_open(&rig);
+    struct husk_error *err = &rig.lab.err;
+    for (int is_found = 0; is_found < 2; is_found++) {
+        husk_image *image = NULL;
+        husk_sandbox *sandbox = NULL;
+        struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+        uint8_t *bytes = with_base(&rig, is_found ? HUSK_STACK_TOP_GVA - 24 : 0);
+        CHECK_OK(husk_image_open_buffer(rig.lab.engine, (struct husk_buffer){bytes, rig.good.count},
+                                        NULL, &image, err),
+                 *err);
+        free(bytes);
+        CHECK_OK(husk_image_backtrace(image, &backtrace, err), *err);
+        check_frames(&backtrace, is_found);
+        CHECK_OK(husk_sandbox_new(image, rig.lab.imports, NULL, &sandbox, err), *err);
+        CHECK_OK(husk_sandbox_backtrace(sandbox, &backtrace, err), *err);
+        check_frames(&backtrace, is_found);
+        husk_sandbox_free(sandbox);
+        husk_image_unref(image);
+    }
+    rig_close(&rig);
+}
+
 /* ---- a live guest ---- */
+
+/* "quiet" has the code of "host", and no result: a thunk of its own tells them apart. */
+static husk_image *image_with_quiet(husk_engine *engine) {
+    struct image_builder builder;
+    struct husk_error err;
+    husk_image *image = NULL;
+    size_t count;
+    guest_image_build(&builder);
+    const uint32_t type = builder_type(&builder, "I>", guest_gva(guest_other_thunk));
+    builder_export(&builder, "quiet", HUSK_ABI_FUNC,
+                   builder_func(&builder, type, guest_gva(guest_host), 1, "quiet"));
+    uint8_t *bytes = builder_finish(&builder, &count);
+    builder_done(&builder);
+    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
+    free(bytes);
+    return image;
+}
+
+TEST(functions_that_share_their_code_are_not_mistaken) {
+    SKIP_WITHOUT_KVM();
+    struct guest_lab lab;
+    husk_image *snapshot = NULL;
+    bool has_answer = false;
+    const struct husk_value arg = {.type = HUSK_I64, .of.i64 = 5};
+    struct husk_standing standing = HUSK_STANDING_INIT;
+    struct husk_answer answer = HUSK_ANSWER_INIT;
+    guest_lab_open(&lab, host_waits, &has_answer, NULL);
+    husk_image *image = image_with_quiet(lab.engine);
+    CHECK_OK(husk_sandbox_load(lab.sandbox, image, lab.imports, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = "quiet", .args = &arg, .args_count = 1),
+                       &lab.outcome, &lab.err),
+             lab.err);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_PENDING);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    CHECK_OK(husk_image_standing(snapshot, &standing, &lab.err), lab.err);
+    CHECK_EQ_U64(standing.type.results_count, 0);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+    has_answer = answer.is_again = true;
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &lab.outcome, &lab.err), lab.err);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+    husk_image_unref(snapshot);
+    husk_image_unref(image);
+    guest_lab_close(&lab);
+}
 
 static int host_takes(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {

@@ -3,9 +3,10 @@
  * call ends, the next call finds every register as in a new VM: general, segment, control and debug
  * registers, XCR0, MSRs, x87 and vector state, pending events. The test reads all of it by ioctl at
  * the first instruction of the next call. Only then is the state reset: the entry page and the
- * host's preparation of the run do that. The table in tests/support/vcpu_state.c lists the state
- * that ring 3 can change, and the state that is not compared. HUSK_TEST_ROUNDS sets the rounds of
- * the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
+ * host's preparation of the run do that. A call that a snapshot brought is no exception. The table
+ * in tests/support/vcpu_state.c lists the state that ring 3 can change, and the state that is not
+ * compared. HUSK_TEST_ROUNDS sets the rounds of the property test (default 3000);
+ * HUSK_TEST_VERBOSE shows how each attempt ended.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ static struct {
     husk_image *image, *other, *snapshot;
     husk_sandbox *sandbox;
     struct vcpu_state *wanted; /* at_entry() fills it */
+    uint32_t pends_at;         /* so many calls of at_entry(), and one is pending; 0: none is */
     uint64_t random;
     uint64_t xcr0;
 } lab;
@@ -42,6 +44,8 @@ static uint64_t next_random(void) {
 static int at_entry(husk_caller *caller, void *user, const struct husk_value *args,
                     struct husk_value *results) {
     (void)user, (void)args, (void)results;
+    if (lab.pends_at != 0 && --lab.pends_at == 0)
+        return husk_caller_pending(caller);
     if (lab.wanted != NULL)
         vcpu_state_take(husk_caller_sandbox(caller)->machine->vcpu, lab.wanted);
     return 0;
@@ -323,6 +327,66 @@ TEST(a_failed_run_leaves_nothing) {
         CHECK_MSG(status != 0 || outcome.kind != HUSK_RETURNED, "status %d", status);
         go_and_check((enum way)way, "a run that failed");
     }
+    end();
+}
+
+/* ---- calls that a snapshot brought ---- */
+
+/* A snapshot in which "stands" stands at the first of its host calls. */
+static husk_image *standing_image(void) {
+    husk_image *image = NULL;
+    lab.pends_at = 2; /* the first is the image's first instruction */
+    CHECK_EQ_I64(call(lab.sandbox, "stands", LIMIT_NONE).kind, HUSK_PENDING);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &image, &err), err);
+    return image;
+}
+
+/* What the guest has at the next host call, after it went on. */
+static void record_brought(struct vcpu_state *ret_state) {
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    const struct husk_answer answer = HUSK_ANSWER_INIT;
+    lab.wanted = ret_state;
+    CHECK_OK(husk_call_resume(lab.sandbox, &answer, &outcome, &err), err);
+    lab.wanted = NULL;
+    CHECK_MSG(outcome.kind == HUSK_RETURNED, "it ended with %d: %s", outcome.kind, outcome.message);
+}
+
+static void bring(enum way way, husk_image *standing) {
+    if (way == WAY_PARK)
+        CHECK_OK(husk_sandbox_park(lab.sandbox, &err), err);
+    if (way == WAY_LOAD_SNAPSHOT) {
+        CHECK_OK(husk_sandbox_load(lab.sandbox, standing, lab.imports, &err), err);
+    } else if (way == WAY_POOL_SNAPSHOT) {
+        husk_sandbox_free(lab.sandbox);
+        lab.sandbox = sandbox_of(standing);
+    } else {
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, standing, &err), err);
+    }
+}
+
+/* It goes on by the entry page, as every call: else it would have what the last guest of its VM
+ * left in the registers, and the rounding that it chose. */
+TEST(a_call_that_a_snapshot_brought_finds_nothing) {
+    static const enum way ways[] = {WAY_RESTORE_SNAPSHOT, WAY_LOAD_SNAPSHOT, WAY_POOL_SNAPSHOT,
+                                    WAY_PARK};
+    static struct vcpu_state clean_brought;
+    char when[160];
+    begin(5);
+    husk_image *standing = standing_image();
+    bring(WAY_RESTORE_SNAPSHOT, standing);
+    record_brought(&clean_brought);
+    for (size_t i = 0; i < attempts_count() * (sizeof ways / sizeof ways[0]); i++) {
+        const char *name = attempts_table[i % attempts_count()].name;
+        const enum way way = ways[i / attempts_count()];
+        const struct husk_outcome outcome = attempt(name, ENDING_RETURN, ~0ull);
+        if (outcome.kind == HUSK_RETURNED)
+            look_at_exit(name);
+        bring(way, standing);
+        record_brought(&found);
+        snprintf(when, sizeof when, "a brought call, by way %u, after %s", way, name);
+        vcpu_state_check(&found, &clean_brought, when);
+    }
+    husk_image_unref(standing);
     end();
 }
 

@@ -20,6 +20,8 @@ struct fault_state {
     struct state_copy copy;
     uint64_t table_entries;
     bool has_wasi, is_poisoned, owes_restored_call;
+    bool is_pending; /* a call stands at a host function with one argument: */
+    int64_t asked;
     struct wasi_ctx wasi; /* its descriptors are here: */
     struct wasi_fd wasi_rows[WASI_STREAMS];
     enum sandbox_start start;
@@ -62,6 +64,14 @@ static bool wasi_is_same(const struct wasi_ctx *wasi, const struct fault_state *
     return memcmp(&now, &state->wasi, sizeof now) == 0 && fds_are_same(wasi, state);
 }
 
+static int64_t asked_of(const husk_sandbox *sandbox) {
+    return sandbox->calls.is_pending ? sandbox->link.values[0].of.i64 : 0;
+}
+
+static bool stands_alike(const husk_sandbox *sandbox, const struct fault_state *state) {
+    return sandbox->calls.is_pending == state->is_pending && asked_of(sandbox) == state->asked;
+}
+
 struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
     struct fault_state *state = calloc(1, sizeof *state);
     CHECK(state != NULL);
@@ -74,6 +84,8 @@ struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
     state->has_wasi = wasi_of(sandbox) != NULL;
     if (state->has_wasi)
         wasi_copy(state, wasi_of(sandbox));
+    state->is_pending = sandbox->calls.is_pending;
+    state->asked = asked_of(sandbox);
     state->start = sandbox->start;
     state->is_poisoned = sandbox->is_poisoned;
     state->owes_restored_call = sandbox->owes_restored_call;
@@ -96,7 +108,7 @@ bool fault_state_is_poisoned(const struct fault_state *state) {
 }
 
 bool fault_is_copy(const husk_sandbox *sandbox, const struct fault_state *state) {
-    return state_copy_equal(sandbox, &state->copy) &&
+    return state_copy_equal(sandbox, &state->copy) && stands_alike(sandbox, state) &&
            (state->table_entries == 0 ||
             sandbox->machine->sizes.table_entries[0] == state->table_entries);
 }
@@ -118,6 +130,7 @@ void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fa
                   sandbox->machine->sizes.table_entries[0] == state->table_entries,
               "%s: the table has another size", when);
     CHECK(!sandbox->is_poisoned);
+    CHECK_MSG(stands_alike(sandbox, state), "%s: the pending call", when);
     const struct wasi_ctx *wasi = wasi_of(sandbox);
     CHECK(state->has_wasi == (wasi != NULL));
     CHECK_MSG(wasi == NULL || fds_are_same(wasi, state), "%s: WASI's descriptors", when);

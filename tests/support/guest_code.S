@@ -13,8 +13,8 @@
 
     .section .rodata
     .globl guest_code_start, guest_code_end
-    .globl guest_entry, guest_resume, guest_thunk, guest_add, guest_host, guest_spin, guest_recurse, guest_read, guest_trap
-    .globl guest_grow, guest_bad_port, guest_throw, guest_throws_here
+    .globl guest_entry, guest_resume, guest_other_thunk, guest_thunk, guest_add, guest_host, guest_spin, guest_recurse, guest_read, guest_trap
+    .globl guest_grow, guest_bad_port, guest_throw, guest_throws_here, guest_host_goes_on
 guest_code_start:
 guest_entry: /* rdi: function, rsi: thunk */
     cld
@@ -27,7 +27,10 @@ guest_hostcall:
 guest_resume:
     ret
 
-/* The functions read and write the slots themselves, so one thunk serves all. */
+/* The functions read and write the slots themselves, so one thunk serves all. The other one is for
+ * functions that share code and differ in type. */
+guest_other_thunk:
+    nop
 guest_thunk:
     push %rdi
     call *%rdi
@@ -47,6 +50,7 @@ guest_host: /* i64 -> i64: imported function 0 of the argument, plus 1 */
     movl $0, HUSK_MAILBOX_GVA + HUSK_MBOX_IMPORT_IDX
     mov $0x1234, %ebx
     call guest_hostcall
+guest_host_goes_on:
     mov HOST_SLOT(0), %rax
     add $1, %rax
     cmp $0x1234, %ebx

@@ -117,9 +117,36 @@ static uint8_t *finish(struct image_builder *builder, size_t *ret_count) {
     return bytes;
 }
 
+/* As the code lies on the stack: "host" has pushed RBX, and the thunk the function. */
+void guest_standing_build(struct image_builder *builder) {
+    const struct husk_image_standing standing = {
+        .stack_gva = HUSK_STACK_TOP_GVA - 40, .kept = {0x1234}, .func_idx = 2};
+    const struct husk_image_slot arg = {{20}};
+    const uint64_t memory_pages = 1;
+    uint8_t page[HUSK_PAGE_SIZE] = {0};
+    const uint64_t stack[5] = {guest_gva(guest_host_goes_on), 0, guest_gva(guest_thunk) + 3,
+                               guest_gva(guest_host), guest_gva(guest_entry) + 3};
+    guest_image_build(builder);
+    builder->module.flags = HUSK_IMAGE_SNAPSHOT;
+    memcpy(page + sizeof page - sizeof stack, stack, sizeof stack);
+    struct builder_segment memory = builder->segments[--builder->segments_count];
+    builder_segment(builder, HUSK_STACK_TOP_GVA - HUSK_PAGE_SIZE, PF_R | PF_W, page, sizeof page,
+                    sizeof page);
+    builder->segments[builder->segments_count++] = memory;
+    builder_row(builder, HUSK_REC_MEMORY_SIZES, &memory_pages, sizeof memory_pages);
+    builder_row(builder, HUSK_REC_STANDING, &standing, sizeof standing);
+    builder_row(builder, HUSK_REC_STANDING_ARGS, &arg, sizeof arg);
+}
+
 uint8_t *guest_snapshot_make(size_t *ret_count) {
     struct image_builder builder;
     guest_snapshot_build(&builder);
+    return finish(&builder, ret_count);
+}
+
+uint8_t *guest_standing_make(size_t *ret_count) {
+    struct image_builder builder;
+    guest_standing_build(&builder);
     return finish(&builder, ret_count);
 }
 

@@ -86,6 +86,18 @@ int pending_call(struct pending_lab *lab, const char *name, int32_t argument,
     return status;
 }
 
+void pending_call_many(struct pending_lab *lab, struct husk_value results[2]) {
+    const struct husk_value args[] = {value_i32(1), value_i32(2)};
+    struct husk_many many = HUSK_MANY_INIT;
+    many.count = 2;
+    CHECK_OK(husk_call_many(lab->wat.sandbox,
+                            CALL(.name = "ask", .args = args, .args_count = 2, .results = results,
+                                 .results_count = 2),
+                            &many, &lab->wat.outcome, &lab->wat.err),
+             lab->wat.err);
+    pending_check(lab, 1);
+}
+
 int pending_resume(struct pending_lab *lab, int32_t answer, int32_t *ret_result) {
     struct husk_value value = value_i32(answer), result = value_i32(-1);
     struct husk_answer given = HUSK_ANSWER_INIT;

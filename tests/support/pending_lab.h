@@ -30,6 +30,8 @@ void pending_lab_close(struct pending_lab *lab);
  * not written. */
 int pending_call(struct pending_lab *lab, const char *name, int32_t argument,
                  const struct husk_limits *limits, int32_t *ret_result);
+/* husk_call_many() of "ask" with 1 and 2; it becomes pending at the first. */
+void pending_call_many(struct pending_lab *lab, struct husk_value results[2]);
 /* Resume the call with a number as the answer. */
 int pending_resume(struct pending_lab *lab, int32_t answer, int32_t *ret_result);
 /* Check that the call is pending, and that `asked` was the last argument. */

@@ -25,7 +25,7 @@ attempts_table:
 
     .section .rodata.attempts_text, "a", @progbits
     .balign 64
-    .irp name, text, text_end, entry, resume, thunk, clean
+    .irp name, text, text_end, entry, resume, thunk, clean, stands
     .globl attempts_\name
     .hidden attempts_\name
     .endr
@@ -44,6 +44,11 @@ attempts_thunk:
     ret
 attempts_clean:
     ret
+attempts_stands: /* the first call is pending, and what the second one finds is looked at */
+    call hostcall
+    call hostcall
+    ret
+hostcall:
     out %eax, $HUSK_PORT_HOST_CALL
 attempts_resume:
     ret

@@ -25,6 +25,7 @@ static void add_functions(struct image_builder *builder) {
     builder_func(builder, type, 0, 0, "");
     builder_import(builder, "env", "at_entry", HUSK_ABI_FUNC, 0);
     add_function(builder, type, gva_of(attempts_clean), "clean");
+    add_function(builder, type, gva_of(attempts_stands), "stands");
     for (const struct attempt_row *row = attempts_table; row < attempts_table_end; row++)
         add_function(builder, type, (uint32_t)(HUSK_TEXT_GVA + row->offset), row->name);
     struct husk_image_code_row last = {.code_gva = gva_of(attempts_text_end),

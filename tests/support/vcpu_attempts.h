@@ -38,7 +38,7 @@ struct attempt_row {
 };
 
 extern const uint8_t attempts_text[], attempts_text_end[], attempts_entry[], attempts_resume[],
-    attempts_thunk[], attempts_clean[];
+    attempts_thunk[], attempts_clean[], attempts_stands[];
 extern const struct attempt_row attempts_table[], attempts_table_end[];
 
 /* Make the image file; the caller frees it. `tag` becomes part of the code, so images with
