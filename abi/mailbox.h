@@ -29,6 +29,9 @@
 #define HUSK_MBOX_SERVICE_ARG 8 /* uint64_t[3] */
 #define HUSK_MBOX_SERVICE_RET 32
 #define HUSK_MBOX_IMPORT_IDX 40
+#define HUSK_MBOX_KNOWN_IMPORT 48
+#define HUSK_MBOX_KNOWN_END 52
+#define HUSK_MBOX_KNOWN_WORDS 56 /* uint32_t[2] */
 #define HUSK_MBOX_CALL_SLOTS 0x1000
 #define HUSK_MBOX_HOST_SLOTS 0x5000
 #define HUSK_MBOX_EXCHANGE 0x9000 /* abi/exchange.h */
@@ -61,7 +64,14 @@ struct husk_mailbox {
     uint64_t service_ret;
     uint32_t import_idx;
     uint32_t pad1;
-    uint8_t pad2[HUSK_MBOX_CALL_SLOTS - 48];
+    /* A host function (its import index + 1; 0: none) whose next answer is known: it takes two
+     * addresses (i32) of memory 0, writes known_words[0] and [1] there, and returns 0. If both are
+     * at most known_end, guest/entry.S does that itself. The host sets it, and zero takes it back:
+     * so a restore does. An image without that code never looks at it. */
+    uint32_t known_import;
+    uint32_t known_end;
+    uint32_t known_words[2];
+    uint8_t pad2[HUSK_MBOX_CALL_SLOTS - 64];
     struct husk_slot call_slots[HUSK_MAX_SLOTS];
     struct husk_slot host_slots[HUSK_MAX_SLOTS];
     uint8_t exchange[HUSK_EXCHANGE_BYTES];
@@ -72,6 +82,11 @@ _Static_assert(offsetof(struct husk_mailbox, service_arg) == HUSK_MBOX_SERVICE_A
 _Static_assert(offsetof(struct husk_mailbox, service_ret) == HUSK_MBOX_SERVICE_RET,
                "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, import_idx) == HUSK_MBOX_IMPORT_IDX, "mailbox layout");
+_Static_assert(offsetof(struct husk_mailbox, known_import) == HUSK_MBOX_KNOWN_IMPORT,
+               "mailbox layout");
+_Static_assert(offsetof(struct husk_mailbox, known_end) == HUSK_MBOX_KNOWN_END, "mailbox layout");
+_Static_assert(offsetof(struct husk_mailbox, known_words) == HUSK_MBOX_KNOWN_WORDS,
+               "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, call_slots) == HUSK_MBOX_CALL_SLOTS, "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, host_slots) == HUSK_MBOX_HOST_SLOTS, "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, exchange) == HUSK_MBOX_EXCHANGE, "mailbox layout");

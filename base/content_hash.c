@@ -21,6 +21,8 @@
 _Static_assert(XXH3_128_BYTES == CONTENT_HASH_BYTES, "the content hash is an XXH3-128");
 
 #define PAGE_BYTES 4096u
+/* Read at once, at most, and hashed while the second-level cache has it. */
+#define PART_READ_BYTES ((size_t)4 * CONTENT_PIECE_BYTES)
 
 struct pass {
     int src_fd, fd;     /* fd -1: nothing is written */
@@ -29,6 +31,9 @@ struct pass {
     uint64_t data, data_end; /* the next part of the source that is no hole */
     uint64_t written_to;     /* the offset of fd */
     bool has_holes;
+    struct content_part part; /* goes to memory; its size may be 0 */
+    uint64_t part_read_to;    /* of the file: so much of the part is in its place */
+    bool is_unhashed;
     uint8_t *piece; /* CONTENT_PIECE_BYTES */
     uint8_t zero_hash[CONTENT_HASH_BYTES];
 };
@@ -117,6 +122,38 @@ static int fill_piece(struct pass *pass, uint64_t at, size_t count) {
     return 0;
 }
 
+/* What lies in the part, of a piece that is not all in it. */
+static void put_in_part(const struct pass *pass, uint64_t at, size_t count) {
+    const struct content_part *part = &pass->part;
+    const uint64_t from = at > part->from ? at : part->from;
+    const uint64_t to = at + count < part->to ? at + count : part->to;
+    if (from < to)
+        memcpy(part->place + (from - part->from), pass->piece + (from - at), to - from);
+}
+
+/* A piece that is all in the part is read to where it belongs, with those behind it: so the kernel
+ * is called less often. */
+static int fill_part(struct pass *pass, uint64_t at, size_t count) {
+    if (at + count <= pass->part_read_to)
+        return 0;
+    const uint64_t rest = pass->part.to - at;
+    const size_t ahead = rest < PART_READ_BYTES ? (size_t)rest : PART_READ_BYTES;
+    pass->part_read_to = at + ahead;
+    return read_part(pass->src_fd, pass->part.place + (at - pass->part.from), ahead, at);
+}
+
+/* Where the bytes of the piece are then; NULL: failure, with errno. */
+static const uint8_t *piece_get(struct pass *pass, uint64_t at, size_t count) {
+    if (pass->map != NULL && pass->data <= at && pass->data_end - at >= count)
+        return pass->map + at;
+    if (at >= pass->part.from && at + count <= pass->part.to)
+        return fill_part(pass, at, count) == 0 ? pass->part.place + (at - pass->part.from) : NULL;
+    if (fill_piece(pass, at, count) != 0)
+        return NULL;
+    put_in_part(pass, at, count);
+    return pass->piece;
+}
+
 static int hash_pieces(struct pass *pass, uint8_t (*pieces)[CONTENT_HASH_BYTES]) {
     memset(pass->piece, 0, CONTENT_PIECE_BYTES);
     xxh3_128(pass->piece, CONTENT_PIECE_BYTES, pass->zero_hash);
@@ -129,11 +166,11 @@ static int hash_pieces(struct pass *pass, uint8_t (*pieces)[CONTENT_HASH_BYTES])
             memcpy(hash, pass->zero_hash, CONTENT_HASH_BYTES);
             continue;
         }
-        const bool is_mapped =
-            pass->map != NULL && pass->data <= at && pass->data_end - at >= count;
-        if (!is_mapped && fill_piece(pass, at, count) != 0)
+        const uint8_t *bytes = piece_get(pass, at, count);
+        if (bytes == NULL)
             return -1;
-        xxh3_128(is_mapped ? pass->map + at : pass->piece, count, hash);
+        if (!pass->is_unhashed)
+            xxh3_128(bytes, count, hash);
     }
     return 0;
 }
@@ -147,7 +184,7 @@ static int pass_run(struct pass *pass, struct content_hash *ret_hash) {
         return -1;
     }
     pass->piece = piece;
-    if (hash_pieces(pass, (uint8_t(*)[CONTENT_HASH_BYTES])pieces) != 0)
+    if (hash_pieces(pass, (uint8_t (*)[CONTENT_HASH_BYTES])pieces) != 0)
         return -1;
     *ret_hash = (struct content_hash){
         .bytes = pass->end, .pieces = take_pointer(&pieces), .has_holes = pass->has_holes};
@@ -164,14 +201,35 @@ int content_hash_mapped(int fd, const uint8_t *map, uint64_t bytes, struct conte
     return pass_run(&pass, ret_hash);
 }
 
-int content_hash_copy(int src_fd, int fd, uint64_t bytes, struct content_hash *ret_hash) {
-    struct pass pass = {.src_fd = src_fd, .fd = fd, .end = bytes, .written_to = UINT64_MAX};
+/* fd becomes as long as the source. */
+static int copy_run(struct pass *pass, struct content_hash *ret_hash) {
     struct signal_guard guard;
-    if (file_set_size(fd, bytes) != 0)
+    if (file_set_size(pass->fd, pass->end) != 0)
         return -1;
     signal_guard_begin(&guard);
-    const int rc = pass_run(&pass, ret_hash);
+    const int rc = pass_run(pass, ret_hash);
     signal_guard_end(&guard, rc != 0 ? errno : 0);
+    return rc;
+}
+
+int content_hash_copy(int src_fd, int fd, uint64_t bytes, struct content_hash *ret_hash) {
+    struct pass pass = {.src_fd = src_fd, .fd = fd, .end = bytes, .written_to = UINT64_MAX};
+    return copy_run(&pass, ret_hash);
+}
+
+int content_hash_copy_apart(int src_fd, int fd, uint64_t bytes, const struct content_part *part,
+                            struct content_hash *ret_hash) {
+    struct content_hash unused;
+    struct pass pass = {.src_fd = src_fd,
+                        .fd = fd,
+                        .end = bytes,
+                        .data_end = bytes,
+                        .written_to = UINT64_MAX,
+                        .part = *part,
+                        .is_unhashed = ret_hash == NULL};
+    const int rc = copy_run(&pass, ret_hash != NULL ? ret_hash : &unused);
+    if (rc == 0 && ret_hash == NULL)
+        content_hash_done(&unused);
     return rc;
 }
 
@@ -192,7 +250,7 @@ static int hash_without(const struct content_hash *hash, int fd, uint64_t at, ui
 int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_offset,
                        uint8_t ret_total[CONTENT_HASH_BYTES]) {
     const uint64_t count = pieces_count(hash->bytes);
-    auto_free uint8_t(*pieces)[CONTENT_HASH_BYTES] = calloc(count + 1, CONTENT_HASH_BYTES);
+    auto_free uint8_t (*pieces)[CONTENT_HASH_BYTES] = calloc(count + 1, CONTENT_HASH_BYTES);
     if (pieces == NULL)
         return -1;
     memcpy(pieces, hash->pieces, count * CONTENT_HASH_BYTES);

@@ -34,6 +34,15 @@ int content_hash_mapped(int fd, const uint8_t *map, uint64_t bytes, struct conte
  * was written, whatever becomes of src_fd meanwhile. Holes stay holes. Both offsets move. No signal
  * is raised by writing (signal_guard.h). Errors as above, and those of writing. */
 int content_hash_copy(int src_fd, int fd, uint64_t bytes, struct content_hash *ret_hash);
+/* A part of a file that goes to memory instead. It is zero before, and has room for to - from. */
+struct content_part {
+    uint8_t *place;
+    uint64_t from, to;
+};
+/* The same, but what lies in the part goes to its place. In fd a hole is left there, of whole
+ * pieces. The source is read as if it had no holes. ret_hash NULL: nothing is hashed. */
+int content_hash_copy_apart(int src_fd, int fd, uint64_t bytes, const struct content_part *part,
+                            struct content_hash *ret_hash);
 /* The hash of the file, as if the CONTENT_HASH_BYTES from field_offset on were zero. They are read
  * from fd, in which the file must be unchanged. Returns 0, or -1 with errno. */
 int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_offset,

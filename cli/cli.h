@@ -113,7 +113,8 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
 int input_peek(const char *path, struct input *ret_input, struct husk_error *err);
 int input_read_module(struct input *input, struct husk_error *err);
 void input_done(struct input *input);
-int input_open_image(const struct input *input, husk_engine *engine, bool is_verified,
+/* Without an engine. */
+int input_open_image(const struct input *input, const struct husk_open_options *options,
                      husk_image **ret_image, struct husk_error *err);
 /* Refuse, as wrong usage, to write an image to standard output or over the module that is read. An
  * image may be replaced by one that is made from it. */

@@ -220,10 +220,17 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
 }
 
 /* Without an engine: an image can be looked at where it cannot be run. */
+static int open_image(const struct inspect *inspect, const struct input *input,
+                      husk_image **ret_image, struct husk_error *err) {
+    struct husk_open_options options = HUSK_OPEN_OPTIONS_INIT;
+    options.skips_hash = inspect->is_unverified;
+    return input_open_image(input, &options, ret_image, err);
+}
+
 static int inspect_image(struct inspect *inspect, const struct input *input,
                          struct husk_error *err) {
     husk_image *image = NULL;
-    int status = input_open_image(input, NULL, !inspect->is_unverified, &image, err);
+    int status = open_image(inspect, input, &image, err);
     if (status != 0)
         return status;
     inspect_image_rows(inspect, image, input->count);
@@ -283,7 +290,7 @@ static int inspect_files(struct inspect *inspect, const struct input *input,
     if (input->kind == INPUT_WASM)
         return cli_error(err, HUSK_E_INVAL,
                          "is a module, which has no files; --files needs a snapshot");
-    int status = input_open_image(input, NULL, !inspect->is_unverified, &image, err);
+    int status = open_image(inspect, input, &image, err);
     if (status != 0)
         return status;
     if (inspect->report.is_json) {

@@ -51,7 +51,12 @@ static int open_image(struct run *run, struct husk_error *err) {
     if (run->input.kind == INPUT_IMAGE && run->compile.links_count != 0)
         status = cli_error(err, HUSK_E_INVAL, "is a husk image; --link links modules");
     else if (run->input.kind == INPUT_IMAGE)
-        status = input_open_image(&run->input, NULL, !run->is_unverified, &run->image, err);
+        status =
+            input_open_image(&run->input,
+                             &(struct husk_open_options){.size = sizeof(struct husk_open_options),
+                                                         .skips_hash = run->is_unverified,
+                                                         .serves_once = !run->is_snapshot},
+                             &run->image, err);
     else if (cache_open(&run->input, &run->compile, !run->is_unverified, &run->image) == 0)
         run->was_compiled = run->compiled.was_cached = true;
     else

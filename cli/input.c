@@ -207,14 +207,12 @@ int check_output(const struct report *report, const char *input_path, const char
     return CLI_OK;
 }
 
-int input_open_image(const struct input *input, husk_engine *engine, bool is_verified,
+int input_open_image(const struct input *input, const struct husk_open_options *options,
                      husk_image **ret_image, struct husk_error *err) {
-    struct husk_open_options options = HUSK_OPEN_OPTIONS_INIT;
-    options.skips_hash = !is_verified;
     if (input->fd >= 0)
-        return husk_image_open_fd(engine, input->fd, &options, ret_image, err);
+        return husk_image_open_fd(NULL, input->fd, options, ret_image, err);
     const struct husk_buffer buffer = {input->bytes, input->count};
-    return husk_image_open_buffer(engine, buffer, &options, ret_image, err);
+    return husk_image_open_buffer(NULL, buffer, options, ret_image, err);
 }
 
 /* Standard input is at its end then, however much of it was needed: what is left of the module is

@@ -15,6 +15,8 @@
  * vector and segment registers. That page must do so because an image may be hostile, so this code
  * does not do it again.
  */
+#include "layout.h"
+#include "mailbox.h"
 #include "ports.h"
 
     .section .text.husk.entry, "ax", @progbits
@@ -51,8 +53,26 @@ husk.entry:
     .balign 16
 husk.hostcall:
     .cfi_startproc
-    out %eax, $HUSK_PORT_HOST_CALL
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_IMPORT_IDX, %eax
+    incl %eax
+    cmpl HUSK_MAILBOX_GVA + HUSK_MBOX_KNOWN_IMPORT, %eax
+    je 2f
+1:  out %eax, $HUSK_PORT_HOST_CALL
 husk.resume:
+    ret
+2:  /* the answer is known; an address that is not within memory is the host's to refuse */
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_HOST_SLOTS, %eax
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_HOST_SLOTS + HUSK_SLOT_BYTES, %ecx
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_KNOWN_END, %edx
+    cmpl %edx, %eax
+    ja 1b
+    cmpl %edx, %ecx
+    ja 1b
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_KNOWN_WORDS, %edx
+    movl %edx, HUSK_MEM0_GVA(%rax)
+    movl HUSK_MAILBOX_GVA + HUSK_MBOX_KNOWN_WORDS + 4, %edx
+    movl %edx, HUSK_MEM0_GVA(%rcx)
+    movl $0, HUSK_MAILBOX_GVA + HUSK_MBOX_HOST_SLOTS
     ret
     .cfi_endproc
     .size husk.hostcall, . - husk.hostcall

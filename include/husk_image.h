@@ -25,7 +25,14 @@ struct husk_open_options {
      * was checked before; and if it gets shorter, an access to what is gone ends the process
      * (SIGBUS). For regular files that can be mapped. husk_image_open_buffer() ignores it. */
     bool uses_file;
-    uint8_t reserved[6];
+    /* For a process that runs the image once. The first sandbox takes contents of memory over, for
+     * which they are read into the process's own memory, in large pages if there are some, not into
+     * a file: half the time and fewer page faults. In return HUSK_E_STATE is all that one gets
+     * where the contents are needed a second time: another sandbox of the image, or a second try
+     * after husk_sandbox_new() failed; husk_sandbox_prepare(); restoring, loading into, cloning, or
+     * taking a snapshot of the sandbox; saving the image. */
+    bool serves_once;
+    uint8_t reserved[5];
 };
 #define HUSK_OPEN_OPTIONS_INIT HUSK_INIT_OF(husk_open_options)
 

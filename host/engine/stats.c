@@ -17,6 +17,10 @@ static void tally_sum(struct tally *sum, const struct tally *tally, unsigned val
         tally_add(&sum->values[i], read_number(&tally->values[i]));
     for (unsigned i = 0; i < STAT_DURATIONS; i++) {
         tally_add(&sum->durations[i].sum_ns, read_number(&tally->durations[i].sum_ns));
+        atomic_store_explicit(&sum->durations[i].used,
+                              read_number(&sum->durations[i].used) |
+                                  read_number(&tally->durations[i].used),
+                              memory_order_relaxed);
         for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
             tally_add(&sum->durations[i].buckets[k], read_number(&tally->durations[i].buckets[k]));
     }
@@ -52,16 +56,35 @@ void tally_init(struct tally *zeroed_tally, struct stats *stats) {
     pthread_mutex_unlock(&stats->lock);
 }
 
-void tally_begin(struct tally *tally) {
-    pthread_mutex_lock(&tally->stats->lock);
-    tally_sum(&tally->stats->gone, tally, STAT_COUNTERS); /* hot pages stay with the machine */
-    for (unsigned i = 0; i < STAT_COUNTERS; i++)
-        atomic_store_explicit(&tally->values[i], 0, memory_order_relaxed);
-    for (unsigned i = 0; i < STAT_DURATIONS; i++) {
-        atomic_store_explicit(&tally->durations[i].sum_ns, 0, memory_order_relaxed);
-        for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
-            atomic_store_explicit(&tally->durations[i].buckets[k], 0, memory_order_relaxed);
+/* What is not 0 goes to `to`. Most numbers are 0, and each line of the cache counts. */
+static void number_move(atomic_uint_least64_t *from, atomic_uint_least64_t *to) {
+    const uint64_t number = read_number(from);
+    if (number == 0)
+        return;
+    tally_add(to, number);
+    atomic_store_explicit(from, 0, memory_order_relaxed);
+}
+
+static void durations_move(struct duration_counts *from, struct duration_counts *to) {
+    uint64_t used = read_number(&from->used);
+    if (used == 0)
+        return;
+    atomic_store_explicit(&to->used, read_number(&to->used) | used, memory_order_relaxed);
+    atomic_store_explicit(&from->used, 0, memory_order_relaxed);
+    number_move(&from->sum_ns, &to->sum_ns);
+    for (; used != 0; used &= used - 1) {
+        const unsigned bucket = (unsigned)__builtin_ctzll(used);
+        number_move(&from->buckets[bucket], &to->buckets[bucket]);
     }
+}
+
+void tally_begin(struct tally *tally) {
+    struct tally *gone = &tally->stats->gone;
+    pthread_mutex_lock(&tally->stats->lock);
+    for (unsigned i = 0; i < STAT_COUNTERS; i++) /* hot pages stay with the machine */
+        number_move(&tally->values[i], &gone->values[i]);
+    for (unsigned i = 0; i < STAT_DURATIONS; i++)
+        durations_move(&tally->durations[i], &gone->durations[i]);
     pthread_mutex_unlock(&tally->stats->lock);
     stat_set_memory(tally, 0);
 }
@@ -115,8 +138,12 @@ static unsigned bucket_of(uint64_t ns) {
 
 HOT void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
     struct duration_counts *counts = &tally->durations[kind];
+    const unsigned bucket = bucket_of(ns);
+    const uint64_t used = read_number(&counts->used);
     tally_add(&counts->sum_ns, ns);
-    tally_add(&counts->buckets[bucket_of(ns)], 1);
+    tally_add(&counts->buckets[bucket], 1);
+    if ((used & 1ull << bucket) == 0)
+        atomic_store_explicit(&counts->used, used | 1ull << bucket, memory_order_relaxed);
 }
 
 int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,

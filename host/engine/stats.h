@@ -23,8 +23,11 @@ enum engine_stat {
 /* A histogram of husk.h. */
 struct duration_counts {
     atomic_uint_least64_t sum_ns;
+    atomic_uint_least64_t used; /* a bit for each bucket that is not 0 */
     atomic_uint_least64_t buckets[HUSK_HISTOGRAM_BUCKETS];
 };
+
+_Static_assert(HUSK_HISTOGRAM_BUCKETS <= 64, "a bit for each bucket");
 
 #define STAT_DURATIONS (HUSK_HISTOGRAM_HOST_CALL + 1)
 

@@ -7,7 +7,8 @@
  * function that reads guest memory. So the image is a memfd that is sealed against writing and
  * shrinking. A file that is such a memfd already (husk_compile() makes them) is used as it is, and
  * so is one for which the embedder vouches (husk_open_options.uses_file). Any other file is copied
- * once per open image, and hashed in the same pass (about 0.35 ms per MiB). Deliberately not a
+ * once per open image, and hashed in the same pass (about 0.35 ms per MiB); what a sandbox may take
+ * over, to memory (image_stage.c). Deliberately not a
  * lease or a SIGBUS handler: neither belongs in a library.
  */
 #include <errno.h>
@@ -70,13 +71,31 @@ static int reopen(int fd) {
     return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
+/* A file that is to be opened, and what became of it. */
+struct opening {
+    uint64_t bytes;
+    const struct husk_open_options *options;
+};
+struct opened {
+    int fd;
+    struct content_hash hash;
+    struct image_file *stage;
+};
+
 /* ret_hash stays empty if the file is not to be hashed. */
-static int copy_contents(int src_fd, int fd, uint64_t bytes, struct content_hash *ret_hash) {
+static int copy_contents(int src_fd, int fd, uint64_t bytes, const struct image_file *stage,
+                         struct content_hash *ret_hash) {
+    if (stage != NULL) {
+        const struct content_part part = {(uint8_t *)(uintptr_t)stage->bytes, stage->stage_offset,
+                                          stage->stage_offset + stage->count};
+        return content_hash_copy_apart(src_fd, fd, bytes, &part, ret_hash);
+    }
     return ret_hash != NULL ? content_hash_copy(src_fd, fd, bytes, ret_hash)
                             : file_copy_data(src_fd, fd, bytes);
 }
 
-static int copy_sealed(int src_fd, off_t end, struct content_hash *ret_hash, int *ret_fd,
+/* On failure too, the hash and the stage are the caller's. */
+static int copy_sealed(int src_fd, const struct opening *opening, struct opened *opened,
                        struct husk_error *err) {
     auto_fd own = -1;
     auto_fd source = reopen(src_fd);
@@ -85,16 +104,15 @@ static int copy_sealed(int src_fd, off_t end, struct content_hash *ret_hash, int
     int status = image_file_memfd(&own, err);
     if (status != 0)
         return status;
-    if (copy_contents(source, own, (uint64_t)end, ret_hash) != 0)
+    if (opening->options->serves_once)
+        opened->stage = image_stage_begin(source, opening->bytes);
+    if (copy_contents(source, own, opening->bytes, opened->stage,
+                      opening->options->skips_hash ? NULL : &opened->hash) != 0)
         return error_sys(err, errno, "cannot copy the image");
     status = memfd_seal(own, err);
-    if (status != 0) {
-        if (ret_hash != NULL)
-            content_hash_done(ret_hash);
-        return status;
-    }
-    *ret_fd = take_fd(&own);
-    return 0;
+    if (status == 0)
+        opened->fd = take_fd(&own);
+    return status;
 }
 
 /* Takes over fd on success. Of any size: what comes from outside has been asked for its own, and
@@ -135,15 +153,21 @@ static int too_large(uint64_t bytes, struct husk_error *err) {
 }
 
 /* A descriptor of bytes that do not change. */
-static int open_or_copy(int fd, off_t end, bool is_kept, struct content_hash *ret_hash, int *ret_fd,
+static int open_or_copy(int fd, const struct opening *opening, struct opened *opened,
                         struct husk_error *err) {
-    if (!is_kept && !is_sealed(fd))
-        return copy_sealed(fd, end, ret_hash, ret_fd, err);
-    int own = reopen(fd);
-    if (own < 0)
+    if (!opening->options->uses_file && !is_sealed(fd))
+        return copy_sealed(fd, opening, opened, err);
+    opened->fd = reopen(fd);
+    if (opened->fd < 0)
         return error_sys(err, errno, "cannot duplicate the image's file descriptor");
-    *ret_fd = own;
     return 0;
+}
+
+static void opened_done(struct opened *opened) {
+    content_hash_done(&opened->hash);
+    image_file_unref(opened->stage);
+    if (opened->fd >= 0)
+        close(opened->fd);
 }
 
 /* Newer (5.14) than the oldest kernel headers we build with. */
@@ -178,30 +202,31 @@ static int check_regular(const struct stat *st, struct husk_error *err) {
 int image_file_open(int fd, const struct husk_open_options *options, struct image_file **ret_file,
                     struct husk_error *err) {
     struct stat st;
-    auto_fd own = -1;
-    struct content_hash hash = {0};
+    struct opened opened = {.fd = -1};
     struct image_file *file = NULL;
     if (fstat(fd, &st) != 0)
         return error_sys(err, errno, "cannot examine the image");
+    const struct opening opening = {(uint64_t)st.st_size, options};
     int status = check_regular(&st, err);
     if (status == 0)
-        status = open_or_copy(fd, st.st_size, options->uses_file,
-                              options->skips_hash ? NULL : &hash, &own, err);
+        status = open_or_copy(fd, &opening, &opened, err);
     if (status == 0)
-        status = map_sealed(own, &file, err);
+        status = map_sealed(opened.fd, &file, err);
     if (status != 0) {
-        content_hash_done(&hash);
+        opened_done(&opened);
         return status;
     }
-    take_fd(&own);
-    file->hash = hash;
+    file->hash = opened.hash;
+    file->stage = opened.stage;
     if (options->uses_file && !options->skips_hash)
         status = hash_mapped(file, err);
     if (status != 0) {
         image_file_unref(file);
         return status;
     }
-    file->has_no_holes = file->hash.pieces != NULL && !file->hash.has_holes;
+    /* with a stage: there were none */
+    file->has_no_holes =
+        file->stage != NULL || (file->hash.pieces != NULL && !file->hash.has_holes);
     *ret_file = file;
     return 0;
 }
@@ -231,8 +256,13 @@ void image_file_unref(struct image_file *file) {
     if (file == NULL || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
         return;
     content_hash_done(&file->hash);
-    munmap((void *)(uintptr_t)file->bytes, (size_t)file->count);
-    close(file->fd);
+    image_file_unref(file->stage);
+    if (file->fd < 0) { /* a stage */
+        munmap(file->stage_base, file->stage_bytes);
+    } else {
+        munmap((void *)(uintptr_t)file->bytes, (size_t)file->count);
+        close(file->fd);
+    }
     free(file);
 }
 

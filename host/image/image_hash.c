@@ -35,6 +35,18 @@ static void hash_range(struct sha256 *hash, const struct image_file *file, uint6
     hash_zeros(hash, to - from);
 }
 
+/* With the stage in its place: it has nothing of the note in it. */
+static void hash_staged(struct sha256 *hash, const struct image_file *file, uint64_t from,
+                        uint64_t to) {
+    const struct image_file *stage = file->stage;
+    if (stage != NULL && from <= stage->stage_offset && stage->stage_offset < to) {
+        hash_range(hash, file, from, stage->stage_offset);
+        sha256_update(hash, stage->bytes, stage->count);
+        from = stage->stage_offset + stage->count;
+    }
+    hash_range(hash, file, from, to);
+}
+
 /* SHA-256 of the file with the hash's own field zero. */
 static int check_sha256(const struct image_code *code, struct husk_error *err) {
     const uint64_t at = code->note_offset + offsetof(struct husk_image_header, content_sha256);
@@ -44,9 +56,9 @@ static int check_sha256(const struct image_code *code, struct husk_error *err) {
     if (status != 0)
         return status;
     sha256_init(&hash);
-    hash_range(&hash, code->file, 0, at);
+    hash_staged(&hash, code->file, 0, at);
     hash_zeros(&hash, sizeof digest);
-    hash_range(&hash, code->file, at + sizeof digest, code->file->count);
+    hash_staged(&hash, code->file, at + sizeof digest, code->file->count);
     sha256_final(&hash, digest);
     return memcmp(digest, code->header.content_sha256, sizeof digest) == 0 ? 0 : is_damaged(err);
 }

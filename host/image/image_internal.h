@@ -42,6 +42,11 @@ struct image_file {
     uint64_t count;
     struct content_hash hash; /* as it was copied; none: it was not hashed then */
     bool has_no_holes;        /* known when it was copied; false: maybe */
+    /* image_stage.c: the part that the file has as a hole; owned; NULL: none */
+    struct image_file *stage;
+    /* of a stage, which has no fd: its large pages, and where it was in the file */
+    uint8_t *stage_base;
+    uint64_t stage_bytes, stage_offset;
 };
 
 /* A function and the funcref that refers to it. */
@@ -170,6 +175,9 @@ struct husk_image {
     /* its state is that of its code's file; else it is a snapshot taken in this process */
     bool is_file;
     uint32_t flags; /* HUSK_IMAGE_… */
+    /* husk_open_options: the first sandbox may have taken the contents over, and then has */
+    bool serves_once;
+    atomic_bool has_served;
 
     struct image_run *runs; /* ascending, not overlapping */
     uint32_t runs_count;
@@ -234,6 +242,19 @@ int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err
  * an offset that no code uses). */
 bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to,
                           uint64_t *ret_from, uint64_t *ret_to);
+/* image_stage.c. Choose contents of memory that a sandbox can take over, and make room for them:
+ * stage->count bytes from stage_offset on, to stage->bytes. NULL: there are none, or no room, or
+ * the file has holes. The file's offset moves. */
+struct image_file *image_stage_begin(int fd, uint64_t file_bytes);
+/* HUSK_E_BAD_IMAGE: the stage is not what the program headers say. */
+int image_stage_check(const struct image_file *file, struct husk_error *err);
+struct image_hva_range {
+    uint8_t *from, *to;
+};
+/* Once: move the contents to hva, as private pages of the arena, with zeros around them as far as
+ * the range goes that is given. It is mapped, and has nothing else there. Returns 0, or -1 with
+ * errno. */
+int image_stage_move(struct image_file *stage, uint8_t *hva, const struct image_hva_range *room);
 /* image_costs.c. The number of bytes in [from, to) that are not in a hole. */
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to);
 /* HUSK_E_BAD_IMAGE: reading the note, or hashing the file, would cost more than the bytes in the
@@ -284,6 +305,8 @@ int image_save_memory(const husk_image *image, struct image_file **ret_file,
 /* image_open.c. Make an image with this code and no other contents. Free it with
  * husk_image_unref(). It references both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
+/* HUSK_E_STATE: the contents may be gone (husk_open_options.serves_once). NULL is fine. */
+int image_check_keeps(const husk_image *image, struct husk_error *err);
 /* Are these images of one module, compiled to the same code? Also true if the file was opened
  * twice. Their memory contents may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);

@@ -56,6 +56,7 @@ husk_image *image_new(husk_engine *engine, struct image_code *code) {
     if (image == NULL)
         return NULL;
     atomic_init(&image->refs, 1);
+    atomic_init(&image->has_served, false);
     pthread_mutex_init(&image->template_lock, NULL);
     pthread_mutex_init(&image->flatten_lock, NULL);
     image->engine = engine != NULL ? engine_ref(engine) : NULL;
@@ -195,6 +196,8 @@ static int image_fill(husk_image *image, struct husk_error *err) {
 static int image_open_steps(husk_image *image, bool verify, struct husk_error *err) {
     struct image_code *code = image->code;
     int status = image_read(code, err);
+    if (status == 0)
+        status = image_stage_check(code->file, err);
     if (status == 0 && verify) /* first: what damage there is, is called that */
         status = image_check_hash(code, err);
     if (status == 0)
@@ -219,8 +222,9 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
 }
 
 /* Takes over the file, also on failure. */
-static int image_open_file(husk_engine *engine, struct image_file *file, bool verify,
-                           husk_image **ret_image, struct husk_error *err) {
+static int image_open_file(husk_engine *engine, struct image_file *file,
+                           const struct husk_open_options *options, husk_image **ret_image,
+                           struct husk_error *err) {
     struct image_code *code = code_new(file);
     if (code == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an image");
@@ -228,7 +232,8 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
     code_unref(code);
     if (image == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an image");
-    int status = image_open_steps(image, verify, err);
+    image->serves_once = options->serves_once;
+    int status = image_open_steps(image, !options->skips_hash, err);
     if (status != 0) {
         image_free(image);
         return status;
@@ -246,7 +251,7 @@ int husk_image_open_fd(husk_engine *engine, int fd, const struct husk_open_optio
     int status = open_options_read(options, &copy, err);
     if (status == 0)
         status = image_file_open(fd, &copy, &file, err);
-    return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
+    return status != 0 ? status : image_open_file(engine, file, &copy, ret_image, err);
 }
 
 int husk_image_open(husk_engine *engine, const char *path, const struct husk_open_options *options,
@@ -271,7 +276,7 @@ int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
     int status = open_options_read(options, &copy, err);
     if (status == 0)
         status = image_file_from_bytes(buffer.bytes, buffer.count, &file, err);
-    return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
+    return status != 0 ? status : image_open_file(engine, file, &copy, ret_image, err);
 }
 
 int husk_image_set_engine(husk_image *image, husk_engine *engine, struct husk_error *err) {
@@ -294,6 +299,14 @@ husk_image *husk_image_ref(husk_image *image) {
 void husk_image_unref(husk_image *image) {
     if (image != NULL && atomic_fetch_sub_explicit(&image->refs, 1, memory_order_acq_rel) == 1)
         image_free(image);
+}
+
+int image_check_keeps(const husk_image *image, struct husk_error *err) {
+    if (image == NULL || !image->serves_once)
+        return 0;
+    return error_set(err, HUSK_E_STATE,
+                     "the image was opened to serve once (husk_open_options.serves_once): its one "
+                     "sandbox takes its contents over, and nobody else can have them");
 }
 
 /* Text or rodata: where it is mapped, and where its contents are in the file. */

@@ -25,17 +25,21 @@ void image_runs_free(struct image_run *runs, uint32_t count) {
 }
 
 int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
+    struct image_file *const file = image->code->file;
     image->runs = calloc(image->segments_count + 1u, sizeof *image->runs);
     if (image->runs == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's runs");
     for (uint32_t i = 0; i < image->segments_count; i++) {
         const struct image_segment *segment = &image->segments[i];
-        if (segment->file_bytes != 0)
-            image->runs[image->runs_count++] =
-                (struct image_run){.gva = segment->gva,
-                                   .bytes = segment->file_bytes,
-                                   .file = image_file_ref(image->code->file),
-                                   .offset = segment->file_offset};
+        if (segment->file_bytes == 0)
+            continue;
+        const bool is_staged =
+            file->stage != NULL && file->stage->stage_offset == segment->file_offset;
+        image->runs[image->runs_count++] =
+            (struct image_run){.gva = segment->gva,
+                               .bytes = segment->file_bytes,
+                               .file = image_file_ref(is_staged ? file->stage : file),
+                               .offset = is_staged ? 0 : segment->file_offset};
     }
     return 0;
 }

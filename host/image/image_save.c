@@ -413,7 +413,9 @@ int image_save_memory(const husk_image *image, struct image_file **ret_file,
 int husk_image_save(const husk_image *image, const char *path, struct husk_error *err) {
     if (image == NULL || path == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_save: a NULL argument");
-    int status = image->is_file
+    int status = image_check_keeps(image, err);
+    if (status == 0)
+        status = image->is_file
                      ? file_replace(path, image->code->file->fd, image->code->file->count, err)
                      : save_snapshot(image, path, err);
     return status != 0 ? error_while(err, status, "saving an image to %s", path) : 0;

@@ -58,6 +58,9 @@ static int put_file(const struct sink *sink, const struct image_file *file) {
 
 /* Get the image's file, with a reference for the caller. */
 static int file_of(const husk_image *image, struct image_file **ret_file, struct husk_error *err) {
+    int status = image_check_keeps(image, err);
+    if (status != 0)
+        return status;
     if (!image->is_file)
         return image_save_memory(image, ret_file, err);
     *ret_file = image_file_ref(image->code->file);

@@ -16,6 +16,7 @@ set(sources
     image_records.c
     image_runs.c
     image_save.c
+    image_stage.c
     image_standing.c
     image_stream.c
     image_tags.c)

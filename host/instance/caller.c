@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "image_internal.h"
+#include "sandbox_internal.h"
+
 husk_sandbox *husk_caller_sandbox(husk_caller *caller) {
     return caller->sandbox;
 }
@@ -30,4 +33,32 @@ int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
 int husk_caller_pending(husk_caller *caller) {
     caller->end = CALLER_PENDING;
     return HUSK_E_STATE;
+}
+
+static void answer_set(husk_sandbox *sandbox, uint32_t import, uint32_t end,
+                       const uint32_t words[2]) {
+    struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
+    hotset_host_writes(&sandbox->machine->hotset, &mailbox->known_import,
+                       sizeof mailbox->known_import + sizeof mailbox->known_end +
+                           sizeof mailbox->known_words);
+    mailbox->known_import = import;
+    mailbox->known_end = end;
+    mailbox->known_words[0] = words[0];
+    mailbox->known_words[1] = words[1];
+}
+
+/* The guest's code writes to memory 0 and at most 4 GiB of it. */
+void caller_note_answer(const husk_caller *caller, uint32_t first, uint32_t second) {
+    husk_sandbox *sandbox = caller->sandbox;
+    const uint64_t bytes = sandbox->machine->arena.memories[caller->memory_idx].bytes;
+    const uint64_t end = bytes - sizeof first;
+    if (caller->memory_idx == 0 && bytes >= sizeof first)
+        answer_set(sandbox, (uint32_t)(caller->func - sandbox->link.linked) + 1,
+                   end < UINT32_MAX ? (uint32_t)end : UINT32_MAX,
+                   (const uint32_t[2]){first, second});
+}
+
+void sandbox_forget_answer(husk_sandbox *sandbox) {
+    if (sandbox->machine->arena.mailbox->known_import != 0)
+        answer_set(sandbox, 0, 0, (const uint32_t[2]){0, 0});
 }

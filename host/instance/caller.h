@@ -18,4 +18,10 @@ struct husk_caller {
     char message[sizeof(((struct husk_outcome *)0)->message)];
 };
 
+/* For a function that writes these words to its two arguments, addresses of 32 bits, and returns 0:
+ * the guest may do that itself (abi/mailbox.h) until the sandbox is restored or loaded into, or
+ * another answer is noted, or this one is forgotten. */
+void caller_note_answer(const husk_caller *caller, uint32_t first, uint32_t second);
+void sandbox_forget_answer(husk_sandbox *sandbox);
+
 #endif

@@ -356,6 +356,8 @@ int husk_sandbox_prepare(husk_image *image, const husk_imports *imports,
                          LIMIT_SPARE_COUNT);
     int status = engine_check_process(image->engine, err);
     if (status == 0)
+        status = image_check_keeps(image, err);
+    if (status == 0)
         status = options_take(options, &copy, err);
     if (status == 0)
         status = prepare(image, imports, &copy, count, err);

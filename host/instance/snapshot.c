@@ -431,6 +431,8 @@ static int check_can_snapshot(const husk_sandbox *sandbox, const struct standing
 static int take_snapshot(husk_sandbox *sandbox, const struct standing_call *call,
                          husk_image **ret_snapshot, struct husk_error *err) {
     int status = check_can_snapshot(sandbox, call, err);
+    if (status == 0)
+        status = image_check_keeps(sandbox->image, err);
     if (status != 0)
         return status;
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);

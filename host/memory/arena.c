@@ -20,6 +20,19 @@ static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err)
     return 0;
 }
 
+/* The part [from, to) of a run, at hva. */
+static int map_run(const struct image_run *run, uint8_t *hva, uint64_t from, uint64_t to,
+                   const struct image_hva_range *room, struct husk_error *err) {
+    if (run->file->fd < 0) { /* an image that serves once: in a new arena, so all of the run */
+        if (to - from == run->bytes && image_stage_move(run->file, hva, room) == 0)
+            return 0;
+    } else if (mmap(hva, to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+                    run->file->fd, (off_t)(run->offset + (from - run->gva))) != MAP_FAILED) {
+        return 0;
+    }
+    return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+}
+
 /* The image's runs that lie in [gva, gva + bytes), over [hva, …). Zero pages are there already. */
 static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes,
                     struct husk_error *err) {
@@ -31,12 +44,9 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
         uint64_t from = run->gva > gva_value ? run->gva : gva_value;
         uint64_t to =
             run->gva + run->bytes < gva_value + bytes ? run->gva + run->bytes : gva_value + bytes;
-        if (from >= to)
-            continue;
-        if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, run->file->fd,
-                 (off_t)(run->offset + (from - run->gva))) == MAP_FAILED)
-            status = error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+        if (from < to)
+            status = map_run(run, hva + (from - gva_value), from, to,
+                             &(struct image_hva_range){hva, hva + bytes}, err);
     }
     return status;
 }

@@ -58,6 +58,14 @@ static int copy_code(struct arena *arena, const struct image_code *code, struct 
 
 /* ---- memories ---- */
 
+/* The sandbox has taken its contents over, in large pages. */
+static bool is_taken_over(const husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    for (uint32_t i = 0; i < image->runs_count; i++)
+        if (image->runs[i].file->fd < 0 && image->runs[i].gva - gva_value < bytes)
+            return true;
+    return false;
+}
+
 /* From the first to the last contents of a memory. */
 struct span {
     uint64_t from, to;     /* of the memory; equal: it has none */
@@ -95,6 +103,8 @@ static int copy_memory(struct arena *arena, husk_image *image, uint32_t mem_idx,
                        struct husk_error *err) {
     const struct arena_memory *memory = &arena->memories[mem_idx];
     const uint64_t gva_value = husk_mem_gva(mem_idx);
+    if (is_taken_over(image, gva_value, memory->bytes))
+        return 0;
     const struct span span = contents_of(memory, image, gva_value);
     if (span.copied_bytes < LARGE_COPY_MIN_BYTES || span.large_bytes > LARGE_COPY_MAX_BYTES)
         return 0;

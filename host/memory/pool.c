@@ -22,10 +22,12 @@ static struct machine *pool_cut(struct pool *pool, uint32_t keep) {
     return rest;
 }
 
-/* It is worth keeping, whatever failed, unless that was running its VM. */
+/* It is worth keeping, whatever failed, unless that was running its VM, or nobody knows any more
+ * what its memory was made of. */
 void machine_put(struct machine *machine) {
     struct pool *pool = &machine->engine->pool;
-    if (machine->vm == NULL || machine->has_failed_vm) {
+    if (machine->vm == NULL || machine->has_failed_vm ||
+        image_check_keeps(machine->mapped, NULL) != 0) {
         machine_free(machine);
         return;
     }

@@ -188,6 +188,8 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
 static int replace(struct machine *machine, husk_image *image, const struct sizing *sizes,
                    struct husk_error *err) {
     bool is_possible;
+    if (image->serves_once) /* its contents move as a whole */
+        return machine_build(machine, image, sizes, err);
     int status = machine_take_over(machine, image, sizes, &is_possible, err);
     return status != 0 || is_possible ? status : machine_build(machine, image, sizes, err);
 }
@@ -231,24 +233,35 @@ HOT int machine_restore(struct machine *machine, struct husk_error *err) {
     return 0;
 }
 
+/* An image that serves once has not served yet, and the machine has not taken one over. */
+static int check_serves(const struct machine *machine, husk_image *image, struct husk_error *err) {
+    int status = image_check_keeps(machine->mapped, err);
+    if (status == 0 && image->serves_once && atomic_exchange(&image->has_served, true))
+        status = image_check_keeps(image, err);
+    return status;
+}
+
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
                        bool is_load, struct husk_error *err) {
     const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
+    int status = check_serves(machine, image, err);
+    if (status != 0)
+        return status;
     const bool was_used = machine->mapped != NULL;
     const bool had_vm = machine->vm != NULL;
     const bool is_in_place = restore_is_possible(machine, image, take_sizes);
     const bool is_equal = is_in_place && is_equal_already(machine, image, take_sizes);
     machine->is_fresh = false;
-    int status = is_equal      ? 0
-                 : is_in_place ? restore_in_place(machine, image, take_sizes, err)
-                               : replace(machine, image, take_sizes, err);
+    status = is_equal      ? 0
+             : is_in_place ? restore_in_place(machine, image, take_sizes, err)
+                           : replace(machine, image, take_sizes, err);
     if (status != 0) {
         stat_add(&machine->tally, STAT_restore_failures, was_used);
         return status;
     }
     sizing_done(&machine->sizes);
     machine->sizes = *take_sizes;
-    machine->is_resized = false;
+    machine->is_resized = image->serves_once; /* so that a restore comes here, and is refused */
     if (is_load) {
         stat_count(&machine->tally, is_in_place ? STAT_loads_in_place
                                     : had_vm    ? STAT_loads_rebuilt

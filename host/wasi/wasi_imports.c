@@ -56,6 +56,13 @@ static const struct wasi_host_ops sandbox_ops = {.span = host_span,
 
 /* ---- Calls ---- */
 
+/* A wasi-libc that finds no environment asks for it again in each getenv(): CPython's start does
+ * that a hundred times. */
+static void note_environment(husk_caller *caller, const struct wasi_ctx *ctx) {
+    const struct wasi_strings *env = wasi_ctx_env(ctx);
+    caller_note_answer(caller, (uint32_t)env->count, (uint32_t)env->bytes_count);
+}
+
 static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t func_id,
                          bool is_unstable, const struct husk_value *values,
                          struct husk_value *results) {
@@ -74,6 +81,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
         return husk_caller_exit(caller, (int32_t)call.exit_code);
     if (func->has_result)
         results[0].of.i32 = wasi_err;
+    if (func_id == WASI_ID_environ_sizes_get && wasi_err == WASI_SUCCESS)
+        note_environment(caller, ctx);
     return 0;
 }
 
@@ -251,8 +260,10 @@ int husk_sandbox_set_wasi(husk_sandbox *sandbox, const struct husk_wasi_request 
         status = state_of(sandbox, &ctx, err);
     if (status == 0)
         status = wasi_given_init(&given, request, err);
-    if (status == 0)
+    if (status == 0) {
         wasi_ctx_give(ctx, &given);
+        sandbox_forget_answer(sandbox);
+    }
     return status;
 }
 

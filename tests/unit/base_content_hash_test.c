@@ -196,6 +196,47 @@ TEST(copies) {
     free(read_back);
 }
 
+/* A part that goes to memory: at, within and across the borders of pieces, and of the file. */
+TEST(copies_with_a_part_apart) {
+    static const uint64_t parts[][2] = {{0, BYTES},
+                                        {0, 4096},
+                                        {4096, 8192},
+                                        {PIECE, 2 * PIECE},
+                                        {PIECE - 4096, BYTES},
+                                        {PIECE + 4096, BYTES - 1}};
+    uint8_t *bytes = pattern(BYTES), *copied = malloc(BYTES), total[CONTENT_HASH_BYTES],
+            expected[CONTENT_HASH_BYTES];
+    bytes_total(bytes, BYTES, NO_FIELD, expected);
+    int fd = file_of(bytes, BYTES);
+    CHECK(copied != NULL);
+    for (size_t i = 0; i < 2 * (sizeof parts / sizeof parts[0]); i++) {
+        const uint64_t from = parts[i / 2][0], to = parts[i / 2][1];
+        struct content_hash hash = {0};
+        uint8_t *place = calloc(1, to - from);
+        int copy = memfd_create("copy", MFD_CLOEXEC);
+        CHECK(copy >= 0 && place != NULL);
+        const struct content_part part = {place, from, to};
+        CHECK_EQ_I64(content_hash_copy_apart(fd, copy, BYTES, &part, i % 2 == 0 ? &hash : NULL), 0);
+        CHECK_MEM(place, bytes + from, to - from);
+        CHECK(pread(copy, copied, BYTES, 0) == BYTES && lseek(copy, 0, SEEK_END) == BYTES);
+        CHECK_MEM(copied, bytes, from);
+        CHECK_MEM(copied + to, bytes + to, BYTES - to);
+        if (i % 2 == 0) {
+            memcpy(copied + from, place, to - from);
+            CHECK(pwrite(copy, copied, BYTES, 0) == BYTES);
+            CHECK_EQ_I64(content_hash_total(&hash, copy, NO_FIELD, total), 0);
+            CHECK_MEM(total, expected, sizeof total);
+        }
+        CHECK(content_hash_copy_apart(fd, copy, BYTES + 1, &part, NULL) == -1 && errno == EIO);
+        content_hash_done(&hash);
+        close(copy);
+        free(place);
+    }
+    close(fd);
+    free(bytes);
+    free(copied);
+}
+
 TEST(failures) {
     uint8_t *bytes = pattern(BYTES);
     struct content_hash hash = {.bytes = 77};
