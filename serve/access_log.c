@@ -36,9 +36,15 @@ static void put_quoted(FILE *out, const char *text) {
     }
 }
 
+/* 499, as nginx has it: the client left, or was cut off, before it got one. */
+static unsigned status_for_log(const struct exchange *exchange) {
+    return exchange->sent_status != 0 ? exchange->sent_status : 499;
+}
+
 static void put_common(FILE *out, const struct exchange *exchange) {
     const struct request *request = &exchange->request;
     const time_t now = time(NULL);
+    const unsigned status = status_for_log(exchange);
     struct tm fields;
     char text[64];
     strftime(text, sizeof text, "%d/%b/%Y:%H:%M:%S %z", localtime_r(&now, &fields));
@@ -49,10 +55,9 @@ static void put_common(FILE *out, const struct exchange *exchange) {
     fputc(' ', out);
     put_quoted(out, request->version);
     if (exchange->sent_bytes != 0)
-        fprintf(out, "\" %03u %llu\n", exchange->sent_status,
-                (unsigned long long)exchange->sent_bytes);
+        fprintf(out, "\" %03u %llu\n", status, (unsigned long long)exchange->sent_bytes);
     else
-        fprintf(out, "\" %03u -\n", exchange->sent_status);
+        fprintf(out, "\" %03u -\n", status);
 }
 
 static void put_member(FILE *out, const char *name, const char *value) {
@@ -75,7 +80,7 @@ static void put_json(FILE *out, const struct exchange *exchange) {
     put_member(out, "host", exchange->server_name);
     put_member(out, "route", exchange->route != NULL ? exchange->route->path : NULL);
     fprintf(out, ",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu,\"duration_us\":%llu",
-            exchange->sent_status, (unsigned long long)exchange->body_bytes,
+            status_for_log(exchange), (unsigned long long)exchange->body_bytes,
             (unsigned long long)exchange->sent_bytes,
             (unsigned long long)((now_ns() - exchange->begin_ns) / 1000));
     fprintf(out, ",\"guest_us\":%llu", (unsigned long long)(exchange->guest_ns / 1000));

@@ -139,7 +139,7 @@ static int64_t put_answer(struct exchange *exchange, const void *from, size_t co
     else if (look_for_head(exchange) != 0)
         return HUSK_E_LIMIT;
     if (exchange->has_head && exchange->written_bytes > exchange->max_response_bytes)
-        return refuse_answer(exchange, END_TOO_LARGE, NULL);
+        return refuse_answer(exchange, END_TOO_LARGE, "it is larger than --max-response");
     if (exchange->has_head && exchange->written_bytes > exchange->head.content_length)
         return refuse_answer(exchange, END_MALFORMED, "it is longer than its Content-Length");
     if (exchange_can_answer_locked(exchange) && exchange->has_whole_body)

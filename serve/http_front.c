@@ -26,6 +26,8 @@
 /* Read and thrown away of a body that is refused: a client that is cut off while it sends may never
  * see the answer. */
 #define REFUSED_MAX_BYTES (UINT32_C(1) << 20)
+/* The same of one in chunks, which cannot be answered before it has ended. */
+#define REFUSED_CHUNKS_MAX_BYTES (UINT32_C(64) << 20)
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
 
@@ -321,8 +323,7 @@ static int take_body(struct exchange *exchange, const char *bytes, size_t *count
     if (exchange->is_refused) {
         exchange->body_bytes += *count;
         *count = 0;
-        return exchange->body_bytes > exchange->max_body_bytes + REFUSED_MAX_BYTES ? MHD_NO
-                                                                                   : MHD_YES;
+        return exchange->body_bytes > REFUSED_CHUNKS_MAX_BYTES ? MHD_NO : MHD_YES;
     }
     if (*count > exchange->max_body_bytes - exchange->body_bytes)
         return refuse_large(exchange);

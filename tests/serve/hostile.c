@@ -62,7 +62,7 @@ static int loop(void) {
 
 static int hog(void) {
     size_t count = 0;
-    char *block;
+    char *volatile block; /* volatile: clang would see that nobody reads it */
     while ((block = malloc(1 << 20)) != NULL) {
         memset(block, 0x55, 1 << 20);
         count++;
@@ -96,7 +96,7 @@ static int large(void) {
 }
 
 static int log_flood(void) {
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < 3000; i++)
         fprintf(stderr, "log line %d \033[31m of %s\n", i, query);
     head("");
     printf("logged %s\n", query);
@@ -201,7 +201,19 @@ static int read_none(void) {
     return 0;
 }
 
-int main(void) {
+/* For --until stdin: the whole request is there. */
+static int stand(void) {
+    static char text[65536];
+    static int starts;
+    starts++;
+    fprintf(stderr, "a start\n");
+    const size_t count = fread(text, 1, sizeof text - 1, stdin);
+    head("");
+    printf("start %d\n%.*s", starts, (int)count, text);
+    return 0;
+}
+
+int main(int argc, char **argv) {
     static const struct {
         const char *path;
         int (*run)(void);
@@ -213,6 +225,8 @@ int main(void) {
                 {"/close", close_all}, {"/none", read_none}};
     const char *path = getenv("PATH_INFO");
     query = getenv("QUERY_STRING");
+    if (argc > 1 && strcmp(argv[1], "stand") == 0)
+        return stand();
     if (path == NULL || query == NULL)
         return 9;
     if (strcmp(path, "/recurse") == 0)
