@@ -89,7 +89,6 @@ struct exchange {
     uint64_t started_ns;               /* when a worker took it; 0: none has */
     bool is_cancelled;                 /* the guest is to end: */
     enum exchange_end cancel_reason;
-    bool is_being_sent;   /* the answer: the connection takes from `out` */
     bool is_flush_wanted; /* the connection takes less than a piece, too */
     bool is_discarded;    /* the client gets no body (HEAD) */
     uint64_t written_ns;  /* when bytes came into `out` that are still there */

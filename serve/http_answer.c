@@ -112,45 +112,57 @@ static bool has_no_body(const struct exchange *exchange) {
            strcmp(exchange->request.method, "HEAD") == 0;
 }
 
-/* How long it is. MHD sends no body where there is none, whatever this says. */
-static uint64_t body_length(const struct exchange *exchange) {
-    if (exchange->head.content_length != CGI_NO_LENGTH)
-        return exchange->head.content_length;
-    if (exchange->end != END_NOT_YET)
-        return exchange->is_discarded ? exchange->written_bytes : exchange->out.count;
-    return MHD_SIZE_UNKNOWN;
+/* What is to be sent, as it was at one moment: MHD has locks of its own, and none of those of
+ * answers is taken while the exchange's is held. */
+struct plan {
+    enum exchange_end end;
+    uint64_t length; /* MHD sends no body where there is none, whatever this says */
+    bool is_small;   /* all of it is in `out`, which does not change any more */
+};
+
+static struct plan make_plan(struct exchange *exchange) {
+    pthread_mutex_lock(&exchange->lock);
+    struct plan plan = {.end = exchange->end, .length = exchange->head.content_length};
+    const bool has_ended = exchange->end != END_NOT_YET;
+    if (has_ended && plan.length == CGI_NO_LENGTH)
+        plan.length = exchange->is_discarded ? exchange->written_bytes : exchange->out.count;
+    else if (plan.length == CGI_NO_LENGTH)
+        plan.length = MHD_SIZE_UNKNOWN;
+    if (has_no_body(exchange)) { /* nobody takes it */
+        exchange->is_discarded = true;
+        bytes_drop(&exchange->out, exchange->out.count);
+        pthread_cond_signal(&exchange->changed);
+    }
+    plan.is_small = has_ended && !exchange->is_discarded &&
+                    exchange->out.count <= CLIENT_PROGRESS_BYTES &&
+                    exchange->out.count == plan.length;
+    pthread_mutex_unlock(&exchange->lock);
+    return plan;
 }
 
-static struct MHD_Response *make_response(struct exchange *exchange) {
-    const bool is_whole = exchange->end != END_NOT_YET && !exchange->is_discarded;
+static struct MHD_Response *make_response(struct exchange *exchange, const struct plan *plan) {
     if (exchange->head.status == 204 || exchange->head.status == 304)
         return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    if (is_whole && exchange->out.count <= CLIENT_PROGRESS_BYTES &&
-        exchange->out.count == body_length(exchange)) {
-        /* the exchange outlives the request, and `out` does not change any more */
-        exchange->sent_bytes = has_no_body(exchange) ? 0 : exchange->out.count;
+    if (plan->is_small) { /* the exchange outlives the request */
+        exchange->sent_bytes = exchange->out.count;
         return MHD_create_response_from_buffer(
             exchange->out.count, (void *)bytes_front(&exchange->out), MHD_RESPMEM_PERSISTENT);
     }
     struct MHD_Response *response = MHD_create_response_from_callback(
-        body_length(exchange), EXCHANGE_PIECE_BYTES, read_answer, exchange, drop_share);
+        plan->length, EXCHANGE_PIECE_BYTES, read_answer, exchange, drop_share);
     if (response != NULL)
         (void)exchange_ref(exchange);
     return response;
 }
 
-int answer_exchange_locked(struct exchange *exchange) {
+int answer_exchange(struct exchange *exchange) {
     const struct cgi_head *head = &exchange->head;
-    if (exchange->end == END_LEFT)
+    const struct plan plan = make_plan(exchange);
+    if (plan.end == END_LEFT)
         return MHD_NO;
-    if (exchange->end != END_NOT_YET && exchange->end != END_GOOD)
-        return answer_status(exchange, status_of(exchange->end));
-    exchange->is_being_sent = true;
-    if (has_no_body(exchange)) { /* nobody takes it */
-        exchange->is_discarded = true;
-        bytes_drop(&exchange->out, exchange->out.count);
-    }
-    struct MHD_Response *response = make_response(exchange);
+    if (plan.end != END_NOT_YET && plan.end != END_GOOD)
+        return answer_status(exchange, status_of(plan.end));
+    struct MHD_Response *response = make_response(exchange, &plan);
     if (response == NULL)
         return MHD_NO;
     for (size_t i = 0; i < head->headers_count; i++)
@@ -158,7 +170,5 @@ int answer_exchange_locked(struct exchange *exchange) {
             MHD_NO)
             log_say("%s: %s: a header of the answer is left out: %s", exchange->route->path,
                     exchange->request.target, head->headers[i].name);
-    if (exchange->is_discarded)
-        pthread_cond_signal(&exchange->changed);
     return queue(exchange, head->status, response);
 }

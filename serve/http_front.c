@@ -341,7 +341,6 @@ static int take_body(struct exchange *exchange, const char *bytes, size_t *count
 /* ---- Its answer ---- */
 
 static int answer(struct exchange *exchange) {
-    int result = MHD_YES;
     if (exchange->is_refused)
         return answer_status(exchange, exchange->refused_status);
     pthread_mutex_lock(&exchange->lock);
@@ -352,14 +351,13 @@ static int answer(struct exchange *exchange) {
     pthread_mutex_unlock(&exchange->lock);
     queue_once(exchange);
     pthread_mutex_lock(&exchange->lock);
-    if (exchange_can_answer_locked(exchange)) {
-        result = answer_exchange_locked(exchange);
-    } else {
+    const bool can_answer = exchange_can_answer_locked(exchange);
+    if (!can_answer) {
         exchange->is_suspended = true;
         MHD_suspend_connection(exchange->connection);
     }
     pthread_mutex_unlock(&exchange->lock);
-    return result;
+    return can_answer ? answer_exchange(exchange) : MHD_YES;
 }
 
 static enum MHD_Result take_request(void *user, struct MHD_Connection *connection, const char *path,

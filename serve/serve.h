@@ -217,8 +217,8 @@ struct MHD_Connection;
 /* These return what MHD's callbacks return: 1, or 0 to close the connection. */
 int answer_status(struct exchange *exchange, unsigned status);
 int answer_text(struct exchange *exchange, unsigned status, const char *text);
-/* exchange_can_answer_locked(), and the lock is held. */
-int answer_exchange_locked(struct exchange *exchange);
+/* It can be answered: exchange_can_answer_locked(). */
+int answer_exchange(struct exchange *exchange);
 
 /* ---- metrics.c ---- */
 int metrics_start(struct server *server, struct husk_error *err);

@@ -1,10 +1,10 @@
 /*
  * tests/serve/client.c: clients that a test of husk serve needs, and curl is not.
  *
- *   client load PORT CONNECTIONS SECONDS [good]   many connections at once, each with good and hostile
- *       requests in any order; every answer is checked: whose is it, and is it whole
- *   client raw PORT half|hold|drop MS   sends standard input, a byte each MS (0: at once); then closes
- *       its half, or not, or all of it at once; prints what comes back until the end
+ *   client load PORT CONNECTIONS SECONDS [good]   many connections at once, each with good and
+ *       hostile requests in any order; every answer is checked: whose is it, and is it whole
+ *   client raw PORT half|hold|drop MS   sends standard input, a byte each MS (0: at once); then
+ *       closes its half, or not, or all of it at once; prints what comes back until the end
  *   client silent PORT COUNT SECONDS   opens connections, and says nothing
  */
 #include <arpa/inet.h>
