@@ -19,6 +19,7 @@ const char help_serve[] =
     "repeatable;\n"
     "                           sockets that systemd hands over (LISTEN_FDS) are taken, too\n"
     "  --max-connections N      open at once (1024)\n"
+    "  --max-bodies SIZE        of requests that wait or run, in memory; then 503 (256M)\n"
     "  --max-wait TIME          until a worker is free; then 503 (5s)\n"
     "  --client-timeout TIME    for a request's head, for each 128 KiB of a body or an answer "
     "(30s)\n"

@@ -9,7 +9,7 @@
 
 const char *end_name(enum exchange_end end) {
     switch (end) {
-    case END_NOT_YET: return "unfinished";
+    case END_NOT_YET: return "none"; /* no guest had it */
     case END_GOOD: return "good";
     case END_TRAPPED: return "trapped";
     case END_DEADLINE: return "deadline";

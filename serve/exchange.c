@@ -188,6 +188,13 @@ void exchange_run_in(struct exchange *exchange, husk_sandbox *sandbox) {
     pthread_mutex_unlock(&exchange->lock);
 }
 
+bool exchange_is_cancelled(struct exchange *exchange) {
+    pthread_mutex_lock(&exchange->lock);
+    const bool is_so = exchange->is_cancelled;
+    pthread_mutex_unlock(&exchange->lock);
+    return is_so;
+}
+
 /* A body that is shorter than announced; of some answers the client gets none anyway. */
 static bool is_short(const struct exchange *exchange) {
     const struct cgi_head *head = &exchange->head;
@@ -204,8 +211,9 @@ void exchange_end(struct exchange *exchange, enum exchange_end end) {
         exchange->malformed = exchange->has_head ? "it is shorter than its Content-Length"
                                                  : "it has no head that ends with an empty line";
     }
+    exchange->ended_ns = now_ns();
     if (exchange->started_ns != 0)
-        exchange->guest_ns = now_ns() - exchange->started_ns;
+        exchange->guest_ns = exchange->ended_ns - exchange->started_ns;
     exchange_resume_locked(exchange);
     pthread_mutex_unlock(&exchange->lock);
 }

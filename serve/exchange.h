@@ -69,6 +69,7 @@ struct exchange {
 
     /* of the connection's thread alone */
     uint64_t body_bytes, sent_bytes;
+    uint64_t held_bytes;   /* of the server's budget for bodies */
     unsigned sent_status;  /* 0: nothing was sent */
     atomic_bool is_queued; /* it was given to the route */
     bool is_refused;       /* by refused_status, once its body is read */
@@ -84,7 +85,7 @@ struct exchange {
     bool is_suspended;
     struct bytes in, out;
     bool has_whole_body, is_body_lost; /* all of it is in `in`; it will never come */
-    bool wants_whole_body;             /* `in` has room for all of it */
+    atomic_bool wants_whole_body;      /* `in` has room for all of it */
     husk_sandbox *runs_in;             /* while the guest runs */
     uint64_t started_ns;               /* when a worker took it; 0: none has */
     bool is_cancelled;                 /* the guest is to end: */
@@ -99,6 +100,7 @@ struct exchange {
     enum exchange_end end;
     const char *malformed; /* why */
     uint64_t guest_ns;     /* what the guest took */
+    uint64_t ended_ns;
 };
 
 /* NULL: no memory. The caller has the one share. */
@@ -126,6 +128,7 @@ int64_t exchange_write(struct exchange *exchange, const void *from, size_t count
 int64_t exchange_write_all(struct exchange *exchange, const void *from, size_t count);
 /* The guest runs in this sandbox from now on; NULL: it does not any more. */
 void exchange_run_in(struct exchange *exchange, husk_sandbox *sandbox);
+bool exchange_is_cancelled(struct exchange *exchange);
 /* The guest has ended. Exactly once for each exchange that was queued. */
 void exchange_end(struct exchange *exchange, enum exchange_end end);
 /* The whole body, waited for; false: it does not come. The worker may then look at `in`. */

@@ -206,10 +206,10 @@ static enum exchange_end judge(struct worker *worker, const struct husk_outcome 
     return now_ns() >= worker->deadline_ns ? END_DEADLINE : END_TRAPPED;
 }
 
-static bool is_worth_a_line(const struct exchange *exchange, const struct husk_outcome *outcome) {
+static bool is_worth_a_line(struct exchange *exchange, const struct husk_outcome *outcome) {
     if (outcome->kind == HUSK_RETURNED || (outcome->kind == HUSK_EXITED && outcome->exit_code == 0))
         return false;
-    return !exchange->is_cancelled || outcome->kind == HUSK_GUEST_VIOLATION;
+    return !exchange_is_cancelled(exchange) || outcome->kind == HUSK_GUEST_VIOLATION;
 }
 
 static enum exchange_end finish(struct worker *worker, int status,
@@ -217,7 +217,7 @@ static enum exchange_end finish(struct worker *worker, int status,
     struct exchange *exchange = worker->exchange;
     const struct route *route = worker->route;
     handler_log_output(route, worker->sandbox, 2);
-    if (status != 0 && !exchange->is_cancelled)
+    if (status != 0 && !exchange_is_cancelled(exchange))
         log_say("%s: %s: %s", route->path, exchange->request.target, err->message);
     if (status != 0)
         return status == HUSK_E_GUEST   ? END_TRAPPED
@@ -241,7 +241,7 @@ void handler_run(struct worker *worker, struct exchange *exchange) {
     const enum exchange_end end = finish(worker, status, &outcome, &err);
     /* without a restore: only after a call that returned, and that nobody interrupted */
     worker->is_clean = worker->route->is_reused && status == 0 && end == END_GOOD &&
-                       outcome.kind == HUSK_RETURNED && !exchange->is_cancelled;
+                       outcome.kind == HUSK_RETURNED && !exchange_is_cancelled(exchange);
     exchange_end(exchange, end);
     if (exchange->malformed != NULL && !worker->is_clean)
         log_say("%s: %s: the answer is not used: %s", worker->route->path, exchange->request.target,

@@ -159,6 +159,7 @@ static void end_request(void *user, struct MHD_Connection *connection, void **co
     pthread_mutex_unlock(&exchange->lock);
     if (has_left)
         (void)route_withdraw(exchange->route, exchange, END_LEFT);
+    atomic_fetch_sub(&server->held_bytes, exchange->held_bytes);
     metrics_count(server, exchange);
     access_log(server, exchange);
     atomic_store(&server->last_request_ns, now_ns());
@@ -309,14 +310,22 @@ static void wait_for_room(struct exchange *exchange) {
     pthread_mutex_unlock(&exchange->lock);
 }
 
-/* In chunks, so that nobody knew how large it would be. */
-static int refuse_large(struct exchange *exchange) {
+/* What is left of it is thrown away. */
+static int refuse_body(struct exchange *exchange, unsigned status) {
     pthread_mutex_lock(&exchange->lock);
     exchange_cancel_locked(exchange, END_LEFT);
     pthread_mutex_unlock(&exchange->lock);
     exchange->is_refused = true;
-    exchange->refused_status = 413;
+    exchange->refused_status = status;
     return MHD_YES;
+}
+
+/* Of all bodies together: else many clients with a large one each would take all memory. Whatever
+ * a request took of the budget, it gives back at its end. */
+static bool has_budget(struct exchange *exchange, size_t count) {
+    struct server *server = exchange->client->server;
+    exchange->held_bytes += count;
+    return atomic_fetch_add(&server->held_bytes, count) + count <= server->max_bodies_bytes;
 }
 
 static int take_body(struct exchange *exchange, const char *bytes, size_t *count) {
@@ -326,8 +335,10 @@ static int take_body(struct exchange *exchange, const char *bytes, size_t *count
         return exchange->body_bytes > REFUSED_CHUNKS_MAX_BYTES ? MHD_NO : MHD_YES;
     }
     if (*count > exchange->max_body_bytes - exchange->body_bytes)
-        return refuse_large(exchange);
+        return refuse_body(exchange, 413); /* in chunks, so that nobody knew it before */
     const size_t taken = put_body(exchange, bytes, *count);
+    if (exchange->wants_whole_body && !has_budget(exchange, taken))
+        return refuse_body(exchange, 503);
     exchange->body_bytes += taken;
     *count -= taken;
     client_moves(exchange->client, taken);

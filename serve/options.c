@@ -19,6 +19,7 @@
 #define DEFAULT_CLIENT_NS UINT64_C(30000000000)
 #define DEFAULT_DRAIN_NS UINT64_C(30000000000)
 #define DEFAULT_MAX_BODY_BYTES (UINT64_C(16) << 20)
+#define DEFAULT_MAX_BODIES_BYTES (UINT64_C(256) << 20)
 #define DEFAULT_MAX_RESPONSE_BYTES (UINT64_C(64) << 20)
 #define DEFAULT_MAX_MEMORY_BYTES (UINT64_C(256) << 20)
 #define DEFAULT_MAX_PRIVATE_BYTES (UINT64_C(64) << 20)
@@ -55,6 +56,7 @@ enum {
     OPT_SERVER, /* those from here on are the server's */
     OPT_LISTEN = OPT_SERVER,
     OPT_ROUTES,
+    OPT_MAX_BODIES,
     OPT_MAX_CONNECTIONS,
     OPT_MAX_WAIT,
     OPT_CLIENT_TIMEOUT,
@@ -96,6 +98,7 @@ static const struct option serve_options[] = {
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"routes", required_argument, NULL, OPT_ROUTES},
+    {"max-bodies", required_argument, NULL, OPT_MAX_BODIES},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"max-wait", required_argument, NULL, OPT_MAX_WAIT},
     {"client-timeout", required_argument, NULL, OPT_CLIENT_TIMEOUT},
@@ -167,6 +170,7 @@ static int take_server_option(struct server *server, int option) {
     switch (option) {
     case OPT_LISTEN: return take_listen_option(&server->run, "--listen", optarg);
     case OPT_ROUTES: server->routes_file = optarg; return CLI_OK;
+    case OPT_MAX_BODIES: return take_size(report, "--max-bodies", &server->max_bodies_bytes);
     case OPT_MAX_CONNECTIONS:
         return take_count(report, "--max-connections", MAX_CONNECTIONS_MAX,
                           &server->max_connections);
@@ -364,6 +368,7 @@ int server_take_options(struct server *server, int argc, char **argv, bool *ret_
     server->max_wait_ns = DEFAULT_MAX_WAIT_NS;
     server->client_ns = DEFAULT_CLIENT_NS;
     server->drain_ns = DEFAULT_DRAIN_NS;
+    server->max_bodies_bytes = DEFAULT_MAX_BODIES_BYTES;
     server->max_connections = DEFAULT_MAX_CONNECTIONS;
     server->http_threads = (cores() + 3) / 4;
     server->health = "/healthz";

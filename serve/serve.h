@@ -70,7 +70,7 @@ struct worker {
     husk_sandbox *sandbox;
     struct generation *generation; /* that the sandbox has */
     bool is_clean;                 /* the sandbox is as the snapshot */
-    bool has_failed;               /* there is no sandbox, for a reason that was logged */
+    atomic_bool has_failed;        /* there is no sandbox, for a reason that was logged */
     /* of the request that it works on */
     struct exchange *exchange;
     uint64_t deadline_ns;
@@ -152,12 +152,14 @@ struct server {
     char **argv;
     enum access_format access_format;
     uint64_t max_wait_ns, client_ns, drain_ns;
+    uint64_t max_bodies_bytes;
     uint32_t max_connections, http_threads;
     struct route **routes;
     size_t routes_count;
     husk_engine *engine;
     uint64_t begin_ns;
     atomic_bool is_draining;
+    atomic_ullong held_bytes;    /* of requests' bodies, in memory */
     atomic_uint exchanges_count; /* requests whose first line has come, and that have not ended */
     atomic_ullong last_request_ns;
     atomic_uint connections_count;

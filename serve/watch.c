@@ -120,6 +120,15 @@ static bool has_ended(struct exchange *exchange) {
     return is_so;
 }
 
+/* The answer waits, and the client still sends what nobody wants any more. */
+static bool is_late_body(struct exchange *exchange, uint64_t now, uint64_t limit_ns) {
+    pthread_mutex_lock(&exchange->lock);
+    const bool is_so = exchange->end != END_NOT_YET && !exchange->has_whole_body &&
+                       now > exchange->ended_ns && now - exchange->ended_ns > limit_ns;
+    pthread_mutex_unlock(&exchange->lock);
+    return is_so;
+}
+
 static void look_at(struct client *client, uint64_t now) {
     struct exchange *exchange = client->exchange;
     const enum client_phase phase = (enum client_phase)atomic_load(&client->phase);
@@ -128,7 +137,7 @@ static void look_at(struct client *client, uint64_t now) {
     if (exchange != NULL && (phase == CLIENT_WAITS || phase == CLIENT_READS))
         look_at_request(client, exchange, now);
     if (phase == CLIENT_WAITS)
-        is_slow = false;
+        is_slow = exchange != NULL && is_late_body(exchange, now, client->server->client_ns);
     if (phase == CLIENT_READS && exchange != NULL && exchange->is_queued && is_slow &&
         !has_ended(exchange)) {
         atomic_store(&client->since_ns, now); /* the guest's time */

@@ -76,6 +76,16 @@ same "silent connections" "$(cat "$scratch/silent")" open
 stop
 same "the server ends well" "$code" 0
 
+serve "$examples/handle.wasm" --max-body 1M --max-bodies 1M --client-timeout 3s --workers 1 || finish
+{ printf 'POST /3 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n'; head -c 800000 "$scratch/large"; } | raw hold 0 >"$scratch/held" &
+holding=$!
+sleep 1
+head -c 500000 "$scratch/large" >"$scratch/half"
+answers "bodies that are too large together" /4 503 "503 Service Unavailable" --data-binary "@$scratch/half" -H "Expect:"
+wait $holding
+answers "until one of them is gone" /5 200 "fib(5) = 5, and this is request 1" --data-binary "@$scratch/half" -H "Expect:"
+stop
+
 # ---- Load ----
 
 # what LABEL: descriptors, mappings and memory of the server
