@@ -159,8 +159,6 @@ int64_t exchange_write(struct exchange *exchange, const void *from, size_t count
     bool has_time = true;
     int64_t done = HUSK_E_SYS;
     pthread_mutex_lock(&exchange->lock);
-    if (now_ns() - exchange->started_ns > EXCHANGE_FLUSH_NS)
-        exchange->is_flush_wanted = true;
     while (!has_room(exchange) && !exchange->is_cancelled && has_time) {
         exchange_resume_locked(exchange);
         has_time = wait_for_change(exchange, deadline_ns);

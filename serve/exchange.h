@@ -113,10 +113,9 @@ void exchange_unref(struct exchange *exchange);
 /* Room that the guest's input and output have here: more than that waits for the other side. */
 #define EXCHANGE_IN_BYTES 131072u
 #define EXCHANGE_OUT_BYTES 131072u
-/* An answer is sent in pieces of so much while the guest still writes, */
+/* An answer is sent in pieces of so much while the guest still writes, or whatever there is once
+ * some of it has waited for a while (watch.c). */
 #define EXCHANGE_PIECE_BYTES 32768u
-/* or whatever there is once the guest has run for so long. */
-#define EXCHANGE_FLUSH_NS UINT64_C(5000000)
 
 /* Read of the request's body: waits until there is some. 0: the end. Negative: HUSK_E_…, the
  * guest's call is to end. */

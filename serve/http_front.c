@@ -139,14 +139,22 @@ static void *take_target(void *user, const char *target, struct MHD_Connection *
     return exchange;
 }
 
+static unsigned status_of_connection(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+    return info != NULL ? info->http_status : 0;
+}
+
 static void end_request(void *user, struct MHD_Connection *connection, void **context,
                         enum MHD_RequestTerminationCode how) {
     struct server *server = user;
     struct exchange *exchange = *context;
-    (void)connection, (void)how;
+    (void)how;
     *context = NULL;
     if (exchange == NULL)
         return;
+    if (exchange->sent_status == 0) /* MHD refused it by itself: a head that is too large, say */
+        exchange->sent_status = status_of_connection(connection);
     client_enters(exchange->client, CLIENT_HEAD);
     watch_request(exchange->client, NULL);
     pthread_mutex_lock(&exchange->lock);

@@ -101,16 +101,17 @@ static void look_at_request(struct client *client, struct exchange *exchange, ui
     const bool is_over = exchange->end != END_NOT_YET;
     if (is_away)
         exchange_cancel_locked(exchange, END_LEFT);
-    if (!is_over && exchange->has_whole_body && exchange->out.count != 0 &&
-        now - exchange->written_ns > TICK_NS) {
-        exchange->is_flush_wanted = true;
+    if (!is_over && exchange->has_whole_body && exchange->written_ns != 0 &&
+        now > exchange->written_ns && now - exchange->written_ns > TICK_NS) {
+        exchange->is_flush_wanted = true; /* from now on, whatever it writes is sent at once */
         if (exchange_can_answer_locked(exchange))
             exchange_resume_locked(exchange);
     }
     pthread_mutex_unlock(&exchange->lock);
-    if (!is_over && !has_begun && exchange->is_queued &&
-        now - atomic_load(&client->since_ns) > client->server->max_wait_ns)
-        (void)route_withdraw(exchange->route, exchange, END_NO_WORKER);
+    const uint64_t since = atomic_load(&client->since_ns);
+    const bool has_waited = now > since && now - since > client->server->max_wait_ns;
+    if (!is_over && !has_begun && atomic_load(&exchange->is_queued) && (is_away || has_waited))
+        (void)route_withdraw(exchange->route, exchange, is_away ? END_LEFT : END_NO_WORKER);
 }
 
 static bool has_ended(struct exchange *exchange) {

@@ -113,13 +113,18 @@ same "the server ends well" "$code" 0
 
 # ---- The log's reader stands still, or is gone; the disk is full ----
 
+# logging_to FILE: as serve, with the access log there
+logging_to() {
+    : >"$scratch/log"
+    "$husk" serve --listen 127.0.0.1:0 "$hostile" --access-log 2>"$scratch/log" >"$1" &
+    server=$!
+    [ "$1" != "$scratch/pipe" ] || exec 9<"$scratch/pipe"
+    wait_for_log "listening on 127"
+    port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$scratch/log")
+    url=http://127.0.0.1:$port
+}
 mkfifo "$scratch/pipe"
-"$husk" serve --listen 127.0.0.1:0 "$hostile" --access-log 2>"$scratch/log" >"$scratch/pipe" &
-server=$!
-exec 9<"$scratch/pipe"
-wait_for_log "listening on 127"
-port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$scratch/log")
-url=http://127.0.0.1:$port
+logging_to "$scratch/pipe"
 target=$(printf '%03000d' 0)
 for ((i = 0; i < 40; i++)); do
     get "/none?$target"
@@ -132,14 +137,11 @@ same "a log whose reader is gone" "$status" 200
 stop
 same "the server ends well" "$code" 0
 if [ -w /dev/full ]; then
-    "$husk" serve --listen 127.0.0.1:0 "$hostile" --access-log 2>"$scratch/log" >/dev/full &
-    server=$!
-    wait_for_log "listening on 127"
-    port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$scratch/log")
-    url=http://127.0.0.1:$port
+    logging_to /dev/full
     get "/canary?9"
     get "/canary?10"
     same "a log on a full disk" "$status" 200
     stop
+    same "the server ends well" "$code" 0
 fi
 finish

@@ -171,6 +171,7 @@ os.environ["LISTEN_FDS"] = "1"
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 HAND
+    : >"$scratch/log"
     python3 "$scratch/hand.py" "$scratch/port" "$husk" serve "$examples/cgi.wasm" >"$scratch/access" 2>"$scratch/log" &
     server=$!
     wait_for_log "listening on a socket of systemd's"

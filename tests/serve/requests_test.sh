@@ -9,7 +9,7 @@ answers "a greeting" "/greet?you" 200 "Hello, you! This is visit 1."
 answers "the next one starts from the beginning, too" "/greet?me" 200 "Hello, me! This is visit 1."
 answers "a body" /upper 200 "SOME TEXT" -d "some text"
 answers "a body in chunks" /upper 200 "SOME TEXT" -d "some text" -H "Transfer-Encoding: chunked"
-answers "no such path" /nowhere 404 "There is no /nowhere"
+answers "no such path" /elsewhere 404 "There is no /elsewhere"
 get "/environment/?x=%41" -X DELETE
 same "a path that the program does not have" "$status" 404
 get "/environment?a=1&b=%20" -A agent -H "X-A: 1" -H "X-A: 2" -H "Cookie: c=1" -H "Proxy: http://evil" -H "X_B: underscore" \
