@@ -32,7 +32,6 @@
 #define LISTENERS_MAX 16
 
 static struct {
-    struct server *server;
     struct MHD_Daemon *daemons[LISTENERS_MAX];
     int fds[LISTENERS_MAX];
     size_t count;
@@ -422,7 +421,6 @@ int front_start(struct server *server, struct husk_error *err) {
     int status = sockets_open(&server->run, true, err);
     if (status != 0)
         return status;
-    front.server = server;
     if (listeners->count > LISTENERS_MAX)
         return cli_error(err, HUSK_E_LIMIT, "there are more than %d listeners", LISTENERS_MAX);
     for (size_t i = 0; i < listeners->count; i++) {
@@ -460,8 +458,7 @@ void front_quiesce(struct server *server) {
     listeners_done(&server->run);
 }
 
-void front_stop(struct server *server) {
-    (void)server;
+void front_stop(void) {
     for (size_t i = 0; i < front.count; i++)
         MHD_stop_daemon(front.daemons[i]);
     front.count = 0;

@@ -122,7 +122,7 @@ static int start(struct server *server) {
             return report_error(&server->report, server->routes[i]->run.path, &err);
     log_start();
     say_ready(server);
-    watch_start(server);
+    watch_start();
     if (metrics_start(server, &err) != 0 || front_start(server, &err) != 0)
         return report_error(&server->report, NULL, &err);
     keeper_start(server);
@@ -173,7 +173,7 @@ static int serve(struct server *server) {
         log_say("%u request%s not finished%s", lost, lost == 1 ? " was" : "s were",
                 is_hurried ? "" : " in time (--drain-timeout)");
     if (atomic_load(&server->exchanges_count) == 0)
-        front_stop(server);
+        front_stop();
     listeners_done(&server->metrics_run);
     log_finish();
     return is_hurried ? 128 + SIGTERM : CLI_OK;
@@ -187,7 +187,6 @@ int main(int argc, char **argv) {
     reserve_standard_streams();
     static sigset_t signals;
     signals = block_signals();
-    server.begin_ns = now_ns();
     int code = server_take_options(&server, argc, argv, &is_done);
     if (code == 0 && is_done) {
         fputs(help_serve, stdout);

@@ -157,7 +157,6 @@ struct server {
     struct route **routes;
     size_t routes_count;
     husk_engine *engine;
-    uint64_t begin_ns;
     atomic_bool is_draining;
     atomic_ullong held_bytes;    /* of requests' bodies, in memory */
     atomic_uint exchanges_count; /* requests whose first line has come, and that have not ended */
@@ -180,7 +179,7 @@ int sockets_open(struct run *run, bool has_activation, struct husk_error *err);
 int front_start(struct server *server, struct husk_error *err);
 /* Accept no more, except who has connected already. */
 void front_quiesce(struct server *server);
-void front_stop(struct server *server);
+void front_stop(void);
 
 /* ---- watch.c: clients; what each may take its time for ---- */
 enum client_phase {
@@ -203,7 +202,7 @@ struct client {
     struct exchange *exchange;
     uint64_t half_closed_ns;
 };
-void watch_start(struct server *server);
+void watch_start(void);
 void watch_add(struct client *client);
 void watch_remove(struct client *client);
 /* The request that the client has made; NULL: it has ended. */

@@ -24,7 +24,6 @@
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct server *server;
     struct client *first;
     bool is_asleep;
 } watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -166,9 +165,8 @@ static void *look_after(void *argument) {
     return argument;
 }
 
-void watch_start(struct server *server) {
+void watch_start(void) {
     pthread_t thread;
-    watch.server = server;
     if (pthread_create(&thread, NULL, look_after, NULL) != 0)
         log_say("no thread can be started that looks after slow clients");
     else
