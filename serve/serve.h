@@ -3,12 +3,13 @@
  *
  *   http_front.c, http_answer.c   connections (libmicrohttpd), requests, answers
  *   watch.c                       clients that are slow or gone, requests that wait too long
- *   exchange.c                    one request and its answer, between two threads
+ *   http_exchange.c               one request and its answer, between two threads
  *   route_pool.c                  the workers of a route: threads with a sandbox each, and a queue
  *   handler.c, handler_cgi.c      one request in one sandbox
  *   generation.c                  a route's module: compiled, initialised, as a snapshot
  *   keeper.c                      new generations: reloads, optimised images
  *   log.c, access_log.c, metrics.c
+ *   serve_main.c, serve_options.c, routes.c, listeners.c   the process and its command line
  *
  * Locks, in the order in which they are taken: of the list of connections, of a route, of an
  * exchange.
@@ -19,7 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "exchange.h"
+#include "http_exchange.h"
 #include "run.h"
 
 /* ---- log.c: two streams, written by a thread, so that nobody waits for a reader ---- */
@@ -139,7 +140,7 @@ const char *request_header(const struct request *request, const char *name);
 /* The server's own: GET of a path, for warming up. NULL: no memory, or no such path. */
 struct exchange *exchange_for_path(struct route *route, const char *target);
 
-/* ---- options.c, routes.c ---- */
+/* ---- serve_options.c, routes.c ---- */
 enum access_format { ACCESS_NONE, ACCESS_COMMON, ACCESS_JSON };
 struct server {
     struct report report;

@@ -1,9 +1,9 @@
 /*
- * serve/bytes.h: a queue of bytes, between the thread of a connection and that of a guest. It grows
+ * serve/byte_queue.h: a queue of bytes, between the thread of a connection and that of a guest. It grows
  * up to what its user allows.
  */
-#ifndef SERVE_BYTES_H
-#define SERVE_BYTES_H
+#ifndef SERVE_BYTE_QUEUE_H
+#define SERVE_BYTE_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>

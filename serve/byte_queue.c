@@ -1,10 +1,10 @@
 /*
- * serve/bytes.c: a queue of bytes.
+ * serve/byte_queue.c: a queue of bytes.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
+#include "byte_queue.h"
 
 #define FIRST_BYTES 1024u
 

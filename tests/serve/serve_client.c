@@ -1,5 +1,5 @@
 /*
- * tests/serve/client.c: clients that a test of husk serve needs, and curl is not.
+ * tests/serve/serve_client.c: clients that a test of husk serve needs, and curl is not.
  *
  *   client load PORT CONNECTIONS SECONDS [good]   many connections at once, each with good and
  *       hostile requests in any order; every answer is checked: whose is it, and is it whole

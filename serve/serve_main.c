@@ -1,6 +1,6 @@
 /*
- * serve/main.c: husk-serve, which husk serve executes: a program of its own, so that husk itself
- * needs no HTTP library. It starts, waits for signals, and ends:
+ * erve/serve_main.c: husk-serve, which husk serve executes: a program of its own, so that husk
+ * itself needs no HTTP library. It starts, waits for signals, and ends:
  *
  *   SIGTERM, SIGINT   no new connections; what was accepted is finished; a second one ends at once
  *   SIGHUP            modules are read again, and begin to serve when they are ready

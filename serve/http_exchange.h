@@ -1,5 +1,5 @@
 /*
- * serve/exchange.h: one request and its answer. Two threads meet here: that of the connection
+ * serve/http_exchange.h: one request and its answer. Two threads meet here: that of the connection
  * (http_front.c) and the worker with the guest (route_pool.c).
  *
  *   connection:  request, route → queue it → body into `in` … wait … head, bytes of `out` → client
@@ -9,15 +9,15 @@
  * is under it. Each side has a share; whoever drops the last one frees it. A connection that waits
  * is suspended: whoever has news resumes it.
  */
-#ifndef SERVE_EXCHANGE_H
-#define SERVE_EXCHANGE_H
+#ifndef SERVE_HTTP_EXCHANGE_H
+#define SERVE_HTTP_EXCHANGE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bytes.h"
+#include "byte_queue.h"
 #include "cgi_head.h"
 #include "husk.h"
 

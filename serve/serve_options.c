@@ -1,5 +1,5 @@
 /*
- * serve/options.c: the command line of husk serve. Its options are of two kinds: those of the
+ * serve/serve_options.c: the command line of husk serve. Its options are of two kinds: those of the
  * server, and those of a route, which a line of the routes file may have, too, and which stand for
  * all routes if they are on the command line. So the words of the command line are read once for
  * the server, and once for each route.

@@ -1,5 +1,5 @@
 /*
- * serve/exchange.c: where the thread of a connection and a worker meet.
+ * serve/http_exchange.c: where the thread of a connection and a worker meet.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <microhttpd.h>
 
 #include "cli.h"
-#include "exchange.h"
+#include "http_exchange.h"
 
 struct exchange *exchange_new(void) {
     struct exchange *exchange = calloc(1, sizeof *exchange);
