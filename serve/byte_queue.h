@@ -1,6 +1,6 @@
 /*
- * serve/byte_queue.h: a queue of bytes, between the thread of a connection and that of a guest. It grows
- * up to what its user allows.
+ * serve/byte_queue.h: a queue of bytes, between the thread of a connection and that of a guest. It
+ * grows up to what its user allows.
  */
 #ifndef SERVE_BYTE_QUEUE_H
 #define SERVE_BYTE_QUEUE_H

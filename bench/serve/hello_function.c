@@ -1,6 +1,6 @@
 /*
- * A function that answers a request as hello_cgi.c does, and counts it, so that there is something to
- * restore.
+ * A function that answers a request as hello_cgi.c does, and counts it, so that there is something
+ * to restore.
  */
 #include <stdint.h>
 
