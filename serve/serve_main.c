@@ -123,8 +123,10 @@ static int start(struct server *server) {
     log_start();
     say_ready(server);
     watch_start();
-    if (metrics_start(server, &err) != 0 || front_start(server, &err) != 0)
+    if (metrics_start(server, &err) != 0 || front_start(server, &err) != 0) {
+        log_finish(); /* what was said before stands before */
         return report_error(&server->report, NULL, &err);
+    }
     keeper_start(server);
     return CLI_OK;
 }
