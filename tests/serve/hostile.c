@@ -18,6 +18,12 @@ static void head(const char *more) {
     printf("Content-Type: text/plain\n%s\n", more);
 }
 
+static int initialised;
+
+__attribute__((export_name("wizer.initialize"))) void initialise(void) {
+    initialised++;
+}
+
 static int all_zeros(void) {
     for (size_t i = 0; i < sizeof secret; i++)
         if (secret[i] != 0)
@@ -195,6 +201,12 @@ static int close_all(void) {
     return 0;
 }
 
+static int show_initialised(void) {
+    head("");
+    printf("initialised %d\n", initialised);
+    return 0;
+}
+
 static int read_none(void) {
     head("");
     printf("read none %s\n", query);
@@ -217,12 +229,24 @@ int main(int argc, char **argv) {
     static const struct {
         const char *path;
         int (*run)(void);
-    } rows[] = {{"/canary", canary},   {"/trap", trap},     {"/late", late_trap},
-                {"/loop", loop},       {"/hog", hog},       {"/flood", flood},
-                {"/large", large},     {"/log", log_flood}, {"/echo", echo},
-                {"/drip", drip},       {"/nap", nap},       {"/bad", bad},
-                {"/good", good_heads}, {"/code", code},     {"/environment", environment},
-                {"/close", close_all}, {"/none", read_none}};
+    } rows[] = {{"/canary", canary},
+                {"/trap", trap},
+                {"/late", late_trap},
+                {"/loop", loop},
+                {"/hog", hog},
+                {"/flood", flood},
+                {"/large", large},
+                {"/log", log_flood},
+                {"/echo", echo},
+                {"/drip", drip},
+                {"/nap", nap},
+                {"/bad", bad},
+                {"/good", good_heads},
+                {"/code", code},
+                {"/environment", environment},
+                {"/close", close_all},
+                {"/initialised", show_initialised},
+                {"/none", read_none}};
     const char *path = getenv("PATH_INFO");
     query = getenv("QUERY_STRING");
     if (argc > 1 && strcmp(argv[1], "stand") == 0)

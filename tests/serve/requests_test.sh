@@ -53,6 +53,8 @@ done
 get "/good?own" -D "$scratch/head"
 same "a head of the guest's" "$status $(cat "$scratch/body") $(grep -ciE '^(x-kept: yes|set-cookie: [ab]=[12])' "$scratch/head")" "200 abc 3"
 check "what is the server's stays so" test -z "$(grep -iE '^(connection: upgrade|transfer-encoding)' "$scratch/head")"
+answers "wizer.initialize ran once, before the snapshot" "/initialised" 200 "initialised 1"
+answers "and again" "/initialised" 200 "initialised 1"
 answers "a status line" "/good?line" 203 ok
 answers "no body" "/good?empty" 204 ""
 get "/good?redirect" -D "$scratch/head"
