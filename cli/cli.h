@@ -238,11 +238,12 @@ int cmd_snapshot(int argc, char **argv);
 int cmd_compile(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- help.c ---- */
 extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[],
-    help_validate[], help_cache[], help_doctor[];
+    help_validate[], help_cache[], help_doctor[], help_serve[];
 
 #endif

@@ -37,9 +37,9 @@ static bool is_mode(const char *text) {
 }
 
 /* Cuts the text at its "::". false: it has too many, a piece is empty or not possible. */
-static bool cut(char *text, struct husk_wasi_dir *dir) {
+static bool cut(char *text, bool is_private, struct husk_wasi_dir *dir) {
     char *guest = strstr(text, "::"), *mode = guest != NULL ? strstr(guest + 2, "::") : NULL;
-    dir->kind = HUSK_WASI_DIR_HOST;
+    dir->kind = is_private && mode == NULL ? HUSK_WASI_DIR_COW : HUSK_WASI_DIR_HOST;
     dir->rights = HUSK_WASI_READ | HUSK_WASI_WRITE;
     dir->host_path = text;
     dir->guest_path = text;
@@ -78,7 +78,8 @@ int take_dir_option(struct run *run, const char *text) {
         return report_usage(&run->report, "out of memory");
     texts[run->dirs_count] = copy;
     dirs[run->dirs_count] = (struct husk_wasi_dir){0};
-    return cut(copy, &dirs[run->dirs_count++]) ? CLI_OK : dir_usage(run, text);
+    return cut(copy, run->has_private_dirs, &dirs[run->dirs_count++]) ? CLI_OK
+                                                                      : dir_usage(run, text);
 }
 
 static int take_count(struct run *run, const char *option, uint64_t max, const char *text,

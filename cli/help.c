@@ -17,6 +17,7 @@ const char help_husk[] =
     "  husk compile FILE -o OUT    compile a module to an image\n"
     "  husk inspect FILE           show what a module or an image contains\n"
     "  husk validate FILE…         check modules\n"
+    "  husk serve FILE             serve HTTP: each request in a clean virtual machine\n"
     "  husk cache                  list, bound and clean the folder of compiled modules\n"
     "  husk doctor                 can this machine run it, and if not, what is missing\n"
     "  husk help [COMMAND]         also: husk COMMAND --help, husk(1)\n"

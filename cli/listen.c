@@ -67,15 +67,15 @@ static bool parse_address(const char *text, union address *ret_address, socklen_
     return true;
 }
 
-int take_listen_option(struct run *run, const char *text) {
+int take_listen_option(struct run *run, const char *option, const char *text) {
     struct listeners *listeners = &run->listeners;
     union address address;
     socklen_t bytes;
     if (!parse_address(text, &address, &bytes))
         return report_usage(&run->report,
-                            "--listen wants ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080, or "
+                            "%s wants ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080, or "
                             "unix:PATH, not '%s'",
-                            text);
+                            option, text);
     const size_t count = listeners->count + 1;
     const char **texts = realloc(listeners->texts, count * sizeof *texts);
     if (texts != NULL)

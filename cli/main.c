@@ -23,6 +23,7 @@ static const struct command commands[] = {
     {"compile", cmd_compile, help_compile},
     {"inspect", cmd_inspect, help_inspect},
     {"validate", cmd_validate, help_validate},
+    {"serve", cmd_serve, help_serve},
     {"cache", cmd_cache, help_cache},
     {"doctor", cmd_doctor, help_doctor},
     {"help", cmd_help, help_husk},

@@ -76,6 +76,7 @@ struct run {
     struct husk_wasi_dir *dirs; /* --dir; their names point into dir_texts */
     char **dir_texts;
     size_t dirs_count;
+    bool has_private_dirs;      /* a directory without a mode is cow, and not rw */
     uint64_t private_max_bytes; /* --max-private; 0: the library's own limit */
     uint64_t private_max_names; /* --max-names; likewise */
     uint64_t open_max;          /* --max-open; 0: as many as the library allows */
@@ -134,9 +135,9 @@ int run_inherit_env(struct run *run, const char *name);
 int run_add_env_file(struct run *run, const char *path);
 void run_env_done(struct run *run);
 
-/* listen.c. take_listen_option() reads --listen; listeners_open() binds, and says on standard error
- * which port the kernel chose for port 0. listeners_done() closes. */
-int take_listen_option(struct run *run, const char *text);
+/* listen.c. take_listen_option() reads --listen, or an option like it; listeners_open() binds,
+ * and says on standard error which port the kernel chose for port 0. listeners_done() closes. */
+int take_listen_option(struct run *run, const char *option, const char *text);
 int listeners_open(struct run *run, struct husk_error *err);
 void listeners_done(struct run *run);
 

@@ -160,7 +160,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_MAX_PRIVATE: return take_size(run, "--max-private", &run->private_max_bytes);
     case OPT_MAX_NAMES: return take_max_names_option(run, optarg);
     case OPT_MAX_OPEN: return take_max_open_option(run, optarg);
-    case OPT_LISTEN: return take_listen_option(run, optarg);
+    case OPT_LISTEN: return take_listen_option(run, "--listen", optarg);
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
     case OPT_ALLOW_UNCONTAINED:

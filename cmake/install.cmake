@@ -36,6 +36,10 @@ install(TARGETS husk_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Whatever starts the worker learns where it is: the prefix is known only now.
 set(husk_starters ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.a
   ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.so.${PROJECT_VERSION} ${CMAKE_INSTALL_BINDIR}/husk)
+if(TARGET husk_serve)
+  install(TARGETS husk_serve RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  list(APPEND husk_starters ${CMAKE_INSTALL_BINDIR}/husk-serve)
+endif()
 install(CODE "
   get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
   get_filename_component(folder \"${CMAKE_INSTALL_LIBEXECDIR}/husk\" ABSOLUTE BASE_DIR \"\${prefix}\")

@@ -131,6 +131,28 @@ run "$(wc -l <"$work/text") requests, a clean state for each" "pool plugin.wasm 
 LC_ALL=C sed 's/.*/\U&!/' "$work/text" >"$work/expected"
 expect "every answer is right, and in order" cmp "$work/answers" "$work/expected"
 
+if [ -x "$build/husk-serve" ]; then
+    title "The same over HTTP: a function answers requests, each from the state that its initialisation left"
+    : >"$work/serve.log"
+    "$husk" serve "$build/examples/handle.wasm" --listen 127.0.0.1:0 >"$work/serve.log" 2>&1 &
+    server=$!
+    trap 'kill "$server" 2>/dev/null' EXIT
+    for _ in {1..600}; do
+        ! grep -q listening "$work/serve.log" || break
+        sleep 0.05
+    done
+    url=http://$(sed -n 's/.*listening on //p' "$work/serve.log")
+    run "a request over HTTP, curl's process included" "husk serve handle.wasm & curl $url/50" \
+        curl -s -m 20 "$url/50"
+    run "and another one" "curl $url/50" curl -s -m 20 "$url/50"
+    expect "it is request 1 again: nothing of the one before is left" grep -q "12586269025, and this is request 1" "$work/output"
+    kill "$server"
+    status=0
+    wait "$server" || status=$?
+    trap - EXIT
+    expect "the server has finished, and ended, when it was asked to" test "$status" = 0
+fi
+
 printf '\n%sWhat each step cost%s (whole processes, on %s)\n' "$bold" "$off" \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
 printf '   %s\n' "${steps[@]}"

@@ -33,6 +33,9 @@ for file in bin/husk libexec/husk/husk-compile-worker include/husk.h include/hus
     share/man/man3/husk.3 share/doc/husk/README.md share/doc/husk/docs/trust.md share/doc/husk/examples/guests/plugin.c; do
     check "installed: $file" test -f "$prefix/$file"
 done
+if [ -x "$HUSK_BUILD/husk-serve" ]; then
+    contains "installed: husk serve" "$("$prefix/bin/husk" serve --help 2>&1)" "usage: husk serve"
+fi
 same "the headers are all" "$(ls "$prefix/include")" "$(cd "$HUSK_SOURCE/include" && ls -- *.h)"
 same "shared libraries export the interface alone" \
     "$(nm -D --defined-only "$lib/libhusk.so" "$lib/libhusk_compile.so" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""

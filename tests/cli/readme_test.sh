@@ -31,8 +31,9 @@ durations() {
     grep -ohE '"[a-z_]+"' host/engine/*.def host/engine/*.c | tr -d '"' | sed 's/^/husk_/' # metrics
     grep -ohE '^SANDBOX_STAT.*' host/engine/stats.def | grep -oE '"[a-z_]+"' | tr -d '"' | sed 's/^/husk_sandbox_/'
     durations | sed 's/^/husk_/'
-    # What the guest exports, what is not of the interface, and an example of a name.
-    printf '%s\n' husk_restored husk_image_header husk_bench husk_peers husk_trace husk_noun_verb
+    grep -ohE '"[a-z_]+"' serve/metrics.c | tr -d '"' | sed 's/^/husk_serve_/'
+    # What guests export, what is not of the interface, and an example of a name.
+    printf '%s\n' husk_restored husk_handle husk_init husk_image_header husk_bench husk_peers husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"
 # shellcheck disable=SC2086
 for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]\(' $documents $manuals | tr -d '(' | sort -u); do

@@ -1,0 +1,120 @@
+/*
+ * serve/keeper.c: a thread that makes new generations, beside the workers: at SIGHUP, because files
+ * may have changed, and when an image that is optimised in the background is ready. The old
+ * generation serves until the new one is; if that cannot be made, it goes on serving.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "serve.h"
+
+#define LOOK_SECONDS 2 /* how often for optimised images */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_reload_wanted;
+} keeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+void keeper_reload(void) {
+    pthread_mutex_lock(&keeper.lock);
+    keeper.is_reload_wanted = true;
+    pthread_cond_signal(&keeper.changed);
+    pthread_mutex_unlock(&keeper.lock);
+}
+
+static void renew(struct route *route, const char *why) {
+    struct generation *generation = NULL;
+    struct husk_error err;
+    if (generation_make(route, &generation, &err) != 0) {
+        atomic_fetch_add(&route->counters.reload_failures, 1);
+        log_say("%s: %s: %s: %s; the old one goes on serving", route->path, route->run.path, why,
+                err.message);
+        return;
+    }
+    const bool is_unoptimised = atomic_load(&generation->is_unoptimised);
+    route_set_generation(route, generation);
+    atomic_fetch_add(&route->counters.reloads, 1);
+    log_say("%s: %s: %s%s", route->path, route->run.path, why,
+            is_unoptimised ? ", unoptimised for now" : "");
+}
+
+/* Is its image there? The compiler is not waited for. Where the image will never come, this is said
+ * once, and the route goes on with what it has. */
+static bool is_optimised(struct route *route) {
+    struct husk_compile_options options = route->run.compile.options;
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
+    struct husk_error err;
+    struct input input;
+    char dir[4096];
+    if (!cache_dir(dir, sizeof dir) || input_peek(route->run.path, &input, &err) != 0)
+        return false;
+    options.cache_dir = dir;
+    options.optimise_in_background = true;
+    const bool is_found =
+        input.fd >= 0 && husk_compile_cached_fd(input.fd, &options, &compiled, &err) == 0;
+    input_done(&input);
+    if (!is_found)
+        return false;
+    close(compiled.fd);
+    if (compiled.background == HUSK_BACKGROUND_FAILED ||
+        compiled.background == HUSK_BACKGROUND_STOPPED) {
+        log_say("%s: %s stays unoptimised: %s", route->path, route->run.path,
+                compiled.background_error.message);
+        route_accept_unoptimised(route);
+    }
+    return compiled.background == HUSK_BACKGROUND_NONE;
+}
+
+static bool is_unoptimised(struct route *route) {
+    struct generation *generation = route_generation(route);
+    const bool is_so = atomic_load(&generation->is_unoptimised);
+    generation_unref(generation);
+    return is_so;
+}
+
+/* True: a signal asked for a reload. False: look for images again. */
+static bool wait_for_work(const struct server *server) {
+    struct timespec until;
+    bool is_waiting_for_images = false;
+    for (size_t i = 0; i < server->routes_count; i++)
+        is_waiting_for_images |= is_unoptimised(server->routes[i]);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOOK_SECONDS;
+    pthread_mutex_lock(&keeper.lock);
+    while (!keeper.is_reload_wanted) {
+        if (!is_waiting_for_images)
+            pthread_cond_wait(&keeper.changed, &keeper.lock);
+        else if (pthread_cond_timedwait(&keeper.changed, &keeper.lock, &until) == ETIMEDOUT)
+            break;
+    }
+    const bool is_reload = keeper.is_reload_wanted;
+    keeper.is_reload_wanted = false;
+    pthread_mutex_unlock(&keeper.lock);
+    return is_reload;
+}
+
+static void *keep(void *argument) {
+    struct server *server = argument;
+    for (;;) {
+        const bool is_reload = wait_for_work(server);
+        for (size_t i = 0; i < server->routes_count; i++) {
+            struct route *route = server->routes[i];
+            if (is_reload)
+                renew(route, "reloaded");
+            else if (is_unoptimised(route) && is_optimised(route))
+                renew(route, "goes on with the optimised image");
+        }
+    }
+    return NULL;
+}
+
+void keeper_start(struct server *server) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, keep, server) != 0)
+        log_say("no thread for reloads can be started");
+    else
+        pthread_detach(thread);
+}

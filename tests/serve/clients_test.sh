@@ -1,0 +1,147 @@
+# tests/serve/clients_test.sh: clients that are slow, gone, rude or too many; guests that are slow or hostile under load; nothing of
+# one request in another's answer; nothing left behind.
+. "${HUSK_SOURCE:-.}/tests/serve/serve.sh"
+
+raw() { # HOW MS: standard input to the server, its answer to standard output
+    timeout 60 "$client" raw "$port" "$@"
+}
+first_line() {
+    head -n 1 | tr -d '\r'
+}
+
+# ---- Time ----
+
+serve "$hostile" --timeout 1s --workers 1 --max-wait 2s --client-timeout 1s --max-body 1M --max-connections 200 || finish
+answers "an endless loop" /loop 504 "504 Gateway Timeout"
+contains "is in the log" "$(cat "$scratch/log")" "wall limit of 1 s"
+answers "an endless sleep" "/nap?100000" 504 "504 Gateway Timeout"
+answers "and the next request finds a guest" "/canary?1" 200 "canary 1 clean"
+for i in 1 2 3 4; do
+    curl -s -o /dev/null -w '%{http_code} %header{retry-after}\n' -m 30 "$url/loop" >"$scratch/loop$i" &
+    loops[i]=$!
+done
+wait "${loops[@]}"
+same "no free worker in time is 503, and says when to come again" "$(sort -u "$scratch"/loop[1-4])" "503 1
+504 "
+printf 'GET /canary?half HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' >"$scratch/request"
+contains "a client that closes its half" "$(raw half 0 <"$scratch/request" | tr -d '\r')" "canary half clean"
+begin=$(date +%s%N)
+printf 'GET /loop HTTP/1.1\r\nHost: h\r\n\r\n' | raw drop 0
+get "/canary?left"
+same "a client that left holds no worker" "$status" 200
+printf 'GET /canary?slow HTTP/1.1\r\nHost: a-host-with-a-long-name\r\n' | raw hold 50 >"$scratch/slow"
+same "a head that comes byte by byte is cut off" "$(wc -c <"$scratch/slow")" 0
+printf 'POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n%0100d' 0 | raw hold 0 >"$scratch/slow"
+check "a body that does not come: the client is cut off" test $((($(date +%s%N) - begin) / 1000000000)) -lt 30
+get "/canary?4"
+same "and the server serves" "$status" 200
+
+# ---- Sizes ----
+
+head -c 3000000 /dev/zero | tr '\0' a >"$scratch/large"
+answers "a body that is too large" /echo 413 "413 Content Too Large" --data-binary "@$scratch/large" -H "Expect:"
+answers "the same, asked before" /echo 413 "413 Content Too Large" --data-binary "@$scratch/large" -H "Expect: 100-continue"
+answers "the same, in chunks" /echo 413 "413 Content Too Large" --data-binary "@$scratch/large" -H "Transfer-Encoding: chunked" -H "Expect:"
+head -c 1048576 "$scratch/large" >"$scratch/most"
+get /echo --data-binary "@$scratch/most"
+same "as large as allowed" "$status $(cksum <"$scratch/body")" "200 $(cksum <"$scratch/most")"
+get /canary -H "X-Large: $(head -c 100000 "$scratch/large")"
+check "a head that is too large: $status" test "$status" = 431 -o "$status" = 413
+get "/$(head -c 100000 "$scratch/large")"
+check "a path that is too long: $status" test "$status" = 414 -o "$status" = 431
+for ((i = 0; i < 200; i++)); do printf 'X-%d: y\r\n' $i; done >"$scratch/many"
+same "too many headers" "$({ printf 'GET / HTTP/1.1\r\nHost: h\r\n'; cat "$scratch/many"; printf '\r\n'; } | raw half 0 | first_line |
+    cut -d ' ' -f 2)" 431
+for lengths in 'Content-Length: 3\r\nContent-Length: 4' 'Content-Length: 3\r\nTransfer-Encoding: chunked' 'Content-Length: -3' 'Content-Length: 3x' \
+    'Content-Length: 99999999999999999999999'; do
+    same "no clear length: $lengths" "$(printf "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n$lengths\r\n\r\nabc" | raw hold 0 | first_line |
+        cut -d ' ' -f 2 | sed 's/413/400/')" 400
+done
+same "HTTP/1.1 without a host" "$(printf 'GET /canary?x HTTP/1.1\r\n\r\n' | raw half 0 | first_line | cut -d ' ' -f 2)" 400
+printf 'GET /canary?p%d HTTP/1.1\r\nHost: h\r\n\r\n' 1 2 3 >"$scratch/pipeline"
+printf 'GET /canary?p4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' >>"$scratch/pipeline"
+same "pipelined requests, in order" "$(raw hold 0 <"$scratch/pipeline" | grep -ao 'canary p[0-9] clean' | tr '\n' ' ')" \
+    "canary p1 clean canary p2 clean canary p3 clean canary p4 clean "
+head -c 100000 /dev/urandom | raw half 0 >/dev/null
+printf '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03' | raw half 0 >/dev/null
+get "/canary?5"
+same "after noise, the server serves" "$status" 200
+"$client" silent "$port" 190 3 >"$scratch/silent" &
+silent=$!
+sleep 0.5
+get "/canary?6"
+same "beside silent connections" "$status" 200
+wait $silent
+same "silent connections" "$(cat "$scratch/silent")" open
+stop
+same "the server ends well" "$code" 0
+
+serve "$examples/handle.wasm" --max-body 1M --max-bodies 1M --client-timeout 3s --workers 1 || finish
+{ printf 'POST /3 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n'; head -c 800000 "$scratch/large"; } | raw hold 0 >"$scratch/held" &
+holding=$!
+sleep 1
+head -c 500000 "$scratch/large" >"$scratch/half"
+answers "bodies that are too large together" /4 503 "503 Service Unavailable" --data-binary "@$scratch/half" -H "Expect:"
+wait $holding
+answers "until one of them is gone" /5 200 "fib(5) = 5, and this is request 1" --data-binary "@$scratch/half" -H "Expect:"
+stop
+
+# ---- Load ----
+
+# what LABEL: descriptors, mappings and memory of the server
+what() {
+    fds=$(ls "/proc/$server/fd" | wc -l)
+    maps=$(wc -l <"/proc/$server/maps")
+    rss=$(awk '/VmRSS/ {print $2}' "/proc/$server/status")
+}
+serve "$hostile" --timeout 1s --workers 3 --max-wait 60s --max-response 300K --max-memory 64M --dir mem::/tmp --access-log=json || finish
+timeout 120 "$client" load "$port" 16 3 >"$scratch/load" || fail "load, first" "$(cat "$scratch/load")"
+sleep 1
+what
+before_fds=$fds before_maps=$maps before_rss=$rss
+timeout 900 "$client" load "$port" 64 "${SERVE_SECONDS:-8}" >"$scratch/load" || fail "load" "$(cat "$scratch/load")"
+sleep 1
+what
+echo "group: load: $(tail -n 1 "$scratch/load")"
+contains "no wrong answer" "$(cat "$scratch/load")" "wrong 0 refused 0 lost 0"
+check "descriptors: $before_fds, then $fds" test "$fds" -le $((before_fds + 2))
+check "mappings: $before_maps, then $maps" test "$maps" -le $((before_maps + 40))
+check "memory: $before_rss kB, then $rss" test "$rss" -le $((before_rss + 20000))
+same "lines of the access log that are no object" "$(grep -cv '^{"time":".*,"end":"[a-z_]*"}$' "$scratch/access")" 0
+stop
+same "the server ends well" "$code" 0
+
+# ---- The log's reader stands still, or is gone; the disk is full ----
+
+# logging_to FILE: as serve, with the access log there
+logging_to() {
+    : >"$scratch/log"
+    "$husk" serve --listen 127.0.0.1:0 "$hostile" --access-log 2>"$scratch/log" >"$1" &
+    server=$!
+    [ "$1" != "$scratch/pipe" ] || exec 9<"$scratch/pipe"
+    wait_for_log "listening on 127"
+    port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$scratch/log")
+    url=http://127.0.0.1:$port
+}
+mkfifo "$scratch/pipe"
+logging_to "$scratch/pipe"
+target=$(printf '%03000d' 0)
+for ((i = 0; i < 40; i++)); do
+    get "/none?$target"
+done
+same "a log that nobody reads" "$status" 200
+exec 9<&-
+get "/canary?7"
+get "/canary?8"
+same "a log whose reader is gone" "$status" 200
+stop
+same "the server ends well" "$code" 0
+if [ -w /dev/full ]; then
+    logging_to /dev/full
+    get "/canary?9"
+    get "/canary?10"
+    same "a log on a full disk" "$status" 200
+    stop
+    same "the server ends well" "$code" 0
+fi
+finish

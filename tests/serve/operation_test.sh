@@ -1,0 +1,184 @@
+# tests/serve/operation_test.sh: what whoever runs a server does with it: routes, reloads, metrics, logs, sockets, the end.
+. "${HUSK_SOURCE:-.}/tests/serve/serve.sh"
+
+# ---- Routes ----
+
+cat >"$scratch/routes" <<ROUTES
+# paths and modules
+/            = $examples/cgi.wasm
+
+/fib         = "$examples/handle.wasm" --workers 1
+/fib/deep    = $hostile --env "A=b \"c\" \\\\" --timeout 1s --dir mem::/tmp   # more
+/stand       = $hostile --until stdin -- stand
+ROUTES
+serve --routes "$scratch/routes" --env COMMON=1 --access-log --metrics 127.0.0.1:0 --timeout 20s || finish
+metrics=http://$(sed -n 's/.*listening on \(127.0.0.1:[0-9]*\)$/\1/p' "$scratch/log" | head -n 1)
+answers "the route for all paths" "/greet?r" 200 "Hello, r! This is visit 1."
+answers "a route" "/fib" 200 "fib(0) = 0, and this is request 1"
+answers "not a route: only half a name" "/fibs" 404 "There is no /fibs"
+get /fib/deep/environment
+same "the longest route" "$status $(grep -cxF -e 'SCRIPT_NAME=/fib/deep' -e PATH_INFO=/environment -e 'A=b "c" \' -e COMMON=1 "$scratch/body")" "200 4"
+answers "a time limit of a route" /fib/deep/loop 504 "504 Gateway Timeout"
+get /stand -d x
+contains "a program that stands, with its arguments" "$(cat "$scratch/body")" "Husk-Script-Name: /stand"
+answers "the health of the server" /healthz 200 ok
+get /fib/deep/trap
+curl -s -m 20 "$metrics/metrics" >"$scratch/metrics"
+for row in 'husk_serve_requests_total{route="/fib",code="200"} 1' 'husk_serve_requests_total{route="/fib/deep",code="504"} 1' \
+    'husk_serve_ends_total{route="/fib/deep",end="deadline"} 1' 'husk_serve_ends_total{route="/fib/deep",end="trapped"} 1' \
+    'husk_serve_workers{route="/fib"} 1' 'husk_serve_in_flight{route="/"} 0' 'husk_serve_queued{route="/"} 0' \
+    'husk_serve_request_seconds_count{route="/fib"} 1' 'husk_sandbox_traps_total{sandbox="/fib/deep"} 1' \
+    'husk_sandbox_deadlines_total{sandbox="/fib/deep"} 1'; do
+    check "metrics: $row" grep -qxF -- "$row" "$scratch/metrics"
+done
+same "lines of the metrics that are none" \
+    "$(grep -vcE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [-+0-9.eInf]+)$' "$scratch/metrics")" 0
+same "the health, beside the metrics" "$(curl -s -m 20 "$metrics/healthz")" ok
+same "no metrics for the world" "$(curl -s -m 20 -o /dev/null -w '%{http_code}' "$url/metrics")" 404
+get '/greet?"\' -H 'Host: h'
+stop
+same "the server ends well" "$code" 0
+same "the access log, in the Common Log Format" "$(grep -vcE '^127\.0\.0\.1 - - \[[^]]+\] "[A-Z]+ [^ ]+ HTTP/1.1" [0-9]{3} ([0-9]+|-)$' "$scratch/access")" 0
+contains "quotation marks in it" "$(cat "$scratch/access")" '"GET /greet?\"\\ HTTP/1.1" 200'
+
+bad_routes() { # NAME PART LINES
+    printf '%b' "$3" >"$scratch/bad"
+    refuses "routes: $1" 2 "$2" --routes "$scratch/bad"
+}
+bad_routes "none" "has no route" "# nothing\n"
+bad_routes "no path" "begins with a path" "fib = a.wasm\n"
+bad_routes "no module" "is written" "/ =\n"
+bad_routes "no =" "is written" "/ a.wasm b\n"
+bad_routes "twice" "has a route already" "/a = $hostile\n/a = $hostile\n"
+bad_routes "a slash at the end" "does not end with" "/a/ = $hostile\n"
+bad_routes "a quotation mark" "line 2: a quotation mark" "/a = $hostile\n/ = \"a\n"
+bad_routes "a server's option" "line 1" "/ = $hostile --listen 127.0.0.1:1\n"
+bad_routes "an unknown option" "bad option" "/ = $hostile --frobnicate\n"
+bad_routes "a NUL" "has a NUL" "/ = $hostile\n\\000"
+refuses "routes: a folder" 2 "directory" --routes "$scratch"
+refuses "routes: no such file" 2 "No such file" --routes "$scratch/none"
+refuses "routes and a module" 2 "modules stand in that file" --routes "$scratch/routes" "$hostile"
+
+# ---- Reloading, without losing a request ----
+
+cp "$examples/cgi.wasm" "$scratch/app.wasm"
+serve "$scratch/app.wasm" --dir mem::/tmp || finish
+answers "before" /greet 200 "Hello, world! This is visit 1."
+(
+    lost=0 count=0
+    while ! [ -e "$scratch/enough" ]; do
+        code=$(curl -s -m 30 -o /dev/null -w '%{http_code}' "$url/greet?n")
+        count=$((count + 1))
+        case $code in 200 | 404) ;; *) lost=$((lost + 1)) ;; esac
+    done
+    echo "$lost" >"$scratch/lost"
+) &
+asking=$!
+cp "$hostile" "$scratch/new.wasm" && mv "$scratch/new.wasm" "$scratch/app.wasm"
+kill -HUP "$server"
+check "it is reloaded" wait_for_log "reloaded" 60
+answers "the new module" "/canary?new" 200 "canary new clean"
+echo "no module" >"$scratch/app.wasm"
+kill -HUP "$server"
+check "a module that is none" wait_for_log "the old one goes on serving" 60
+answers "the old one goes on" "/canary?old" 200 "canary old clean"
+touch "$scratch/enough"
+wait $asking
+same "requests that were lost meanwhile" "$(cat "$scratch/lost")" 0
+stop
+
+# An optimised image, made behind the unoptimised one.
+cp "$hostile" "$scratch/app.wasm"
+touch -d '1 minute ago' "$scratch/app.wasm"
+HUSK_BACKGROUND=1 HUSK_CACHE_DIR=$scratch/cache serve "$scratch/app.wasm" || finish
+contains "it begins unoptimised" "$(cat "$scratch/log")" "unoptimised for now"
+# the job has the lowest priority, and the machine is busy
+HUSK_CACHE_DIR=$scratch/cache "$husk" run -O2 "$scratch/app.wasm" >/dev/null 2>&1
+check "and goes over to the optimised image" wait_for_log "goes on with the optimised image" 120
+answers "which serves" "/canary?o" 200 "canary o clean"
+stop
+
+# ---- The end ----
+
+serve "$hostile" --workers 2 --drain-timeout 20s || finish
+for i in 1 2 3 4; do
+    curl -s -m 30 "$url/nap?700" >"$scratch/nap$i" &
+    naps[i]=$!
+done
+sleep 0.3
+begin=$(date +%s%N)
+stop
+wait "${naps[@]}"
+same "SIGTERM: what was accepted is finished" "$code $(cat "$scratch"/nap[1-4] | sort -u)" "0 napped 700"
+check "in time" test $((($(date +%s%N) - begin) / 1000000)) -lt 8000
+
+serve "$hostile" --workers 1 --drain-timeout 500ms || finish
+curl -s -m 30 -o /dev/null -w '%{http_code}' "$url/nap?20000" >"$scratch/nap" &
+nap=$!
+sleep 0.3
+stop
+wait $nap
+same "SIGTERM, and a guest that is not ready in time" "$code $(cat "$scratch/nap")" "0 503"
+contains "it is said" "$(cat "$scratch/log")" "1 request was not finished in time"
+
+serve "$hostile" --workers 1 || finish
+curl -s -m 30 -o /dev/null "$url/nap?20000" &
+nap=$!
+sleep 0.3
+begin=$(date +%s%N)
+kill "$server"
+wait_for_log "ends: 1 request" 10
+kill "$server"
+stop
+wait $nap 2>/dev/null
+check "a second signal ends at once" test $((($(date +%s%N) - begin) / 1000000)) -lt 3000
+same "and that is no good end" "$code" 143
+
+serve "$hostile" --workers 2 || finish
+timeout 60 "$client" load "$port" 32 20 good >"$scratch/load" &
+load=$!
+sleep 1.5
+stop
+wait $load
+same "SIGTERM under load" "$code" 0
+contains "loses nothing that was accepted" "$(cat "$scratch/load")" "wrong 0 refused 0 lost 0"
+
+# ---- Sockets ----
+
+serve "$examples/cgi.wasm" --listen "unix:$scratch/socket" || finish
+same "a Unix socket" "$(curl -s -m 20 --unix-socket "$scratch/socket" http://name/greet?unix)" "Hello, unix! This is visit 1."
+check "REMOTE_ADDR there" grep -qx 'REMOTE_ADDR=unix:' <(curl -s -m 20 --unix-socket "$scratch/socket" http://name/environment)
+kill -KILL "$server"
+wait "$server" 2>/dev/null
+check "a socket that a killed server left" test -S "$scratch/socket"
+serve "$examples/cgi.wasm" --listen "unix:$scratch/socket" || finish
+same "is replaced" "$(curl -s -m 20 --unix-socket "$scratch/socket" http://name/greet?again)" "Hello, again! This is visit 1."
+refuses "one that is in use is not" 125 "in use" --listen "unix:$scratch/socket" "$examples/cgi.wasm"
+refuses "nor a port" 125 "in use" --listen "127.0.0.1:$port" "$examples/cgi.wasm"
+stop
+check "the socket is gone with the server" test ! -e "$scratch/socket"
+contains "LISTEN_FDS, and no socket" "$(LISTEN_FDS=1 LISTEN_PID=1 timeout 60 "$husk" serve "$examples/cgi.wasm" 2>&1)" "nothing to listen on"
+if command -v python3 >/dev/null; then # hands a socket over, as systemd does
+    cat >"$scratch/hand.py" <<'HAND'
+import os, socket, sys
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+open(sys.argv[1], "w").write(str(s.getsockname()[1]))
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ["LISTEN_FDS"] = "1"
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+HAND
+    : >"$scratch/log"
+    python3 "$scratch/hand.py" "$scratch/port" "$husk" serve "$examples/cgi.wasm" >"$scratch/access" 2>"$scratch/log" &
+    server=$!
+    wait_for_log "listening on a socket of systemd's"
+    same "a socket that systemd hands over" "$(curl -s -m 20 "http://127.0.0.1:$(cat "$scratch/port")/greet?fd")" "Hello, fd! This is visit 1."
+    stop
+    same "the server ends well" "$code" 0
+else
+    skip "socket activation" "no python3, which stands in for systemd"
+fi
+finish
