@@ -2,7 +2,7 @@
 #
 #   lab_need ctr umoci …     the suite is skipped without root, KVM, husk-oci and these programs
 #   lab_start [LINES]        starts containerd; LINES are added to its settings
-#   lab_image NAME FILE…     imports an image with FILE as /basename, and the first one as its entry point
+#   lab_image NAME FILE…     imports an image with FILE as /basename; the first one is the entry point, or ${entry[@]}
 #   run ID WORD…             runs /probe.wasm with these words; options of ctr in ${options[@]}: $out and $code
 #
 # Whatever happens, at the end nothing is left: containers, shims, mounts, control groups.
@@ -10,6 +10,7 @@ oci=$HUSK_BUILD/husk-oci
 lab_namespace=husk-test-$$
 containerd_pid=
 options=()
+entry=()
 
 lab_need() { # PROGRAM…
     local program
@@ -98,11 +99,13 @@ lab_probe() {
 }
 
 lab_image() { # NAME FILE…
-    local name=$1 layout=$scratch/layout-$1 file
+    local name=$1 layout=$scratch/layout-$1 file word words=()
     shift
+    [ ${#entry[@]} != 0 ] || words=(--config.entrypoint "/$(basename "$1")")
+    for word in "${entry[@]}"; do words+=(--config.entrypoint "$word"); done
     {
         umoci init --layout "$layout" && umoci new --image "$layout:1" &&
-            umoci config --image "$layout:1" --config.entrypoint "/$(basename "$1")"
+            umoci config --image "$layout:1" "${words[@]}"
         for file in "$@"; do umoci insert --rootless --image "$layout:1" "$file" "/$(basename "$file")"; done
         skopeo --insecure-policy copy -q "oci:$layout:1" "docker-archive:$scratch/$name.tar:example.org/$name:1"
         c images import --snapshotter native "$scratch/$name.tar"
