@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench bench-peers demo fuzz format lint install clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers demo fuzz format lint install clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -51,6 +51,11 @@ test-diff: ## Husk against V8 and Wasmtime: real and random modules, DIFF_SECOND
 	@HUSK_BUILD=$(BUILD) tools/install-deps build test diff
 	@$(MAKE) --no-print-directory all
 	@HUSK_BUILD=$(BUILD) tests/diff/run-diff
+
+test-oci: ## containers of wasm under containerd, by husk-oci; needs root
+	@HUSK_BUILD=$(BUILD) tools/install-deps build oci
+	@$(MAKE) --no-print-directory all
+	@JOBS=1 tools/run-tests $(BUILD) oci
 
 test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install-deps build test

@@ -78,6 +78,9 @@ void end_by_sigpipe(void) __attribute__((noreturn));
 
 /* ---- stats.c: prints lines "husk: …" ---- */
 void print_engine_stats(FILE *out, const husk_engine *engine);
+/* Say that memory.grow was refused, if it was. limit_bytes 0: there is no limit of ours. */
+void report_memory_limit(const struct report *report, const husk_sandbox *sandbox,
+                         uint64_t limit_bytes);
 
 /* ---- units.c: false if the text is not understood ---- */
 bool parse_duration(const char *text,

@@ -265,6 +265,8 @@ static int finish_call(struct run *run, const struct husk_outcome *outcome,
         print_results(run, results, results_count);
     else if (outcome->kind != HUSK_RETURNED)
         code = report_outcome(&run->report, run->sandbox, outcome);
+    if (code != 0)
+        report_memory_limit(&run->report, run->sandbox, run->sandbox_options.memory_max_bytes);
     return outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0 ? 128 + interrupted_by : code;
 }
 

@@ -1,4 +1,4 @@
-/* cli/stats.c: prints the engine's part of --stats. */
+/* cli/stats.c: prints the engine's part of --stats, and that a memory limit was met. */
 #include <inttypes.h>
 
 #include "cli.h"
@@ -46,4 +46,21 @@ void print_engine_stats(FILE *out, const husk_engine *engine) {
             stats.loads_in_place, stats.loads_rebuilt, stats.loads_new_vm,
             stats.loads_from_snapshot, stats.unloads, stats.pool_hits, stats.vms_made, stats.vms);
     print_poisonings(out, &stats);
+}
+
+/* A program that gets no memory seldom says so: it traps, or exits with some code. */
+void report_memory_limit(const struct report *report, const husk_sandbox *sandbox,
+                         uint64_t limit_bytes) {
+    struct husk_sandbox_stats stats = HUSK_SANDBOX_STATS_INIT;
+    char limit[32], has[32];
+    if (report->is_json || limit_bytes == 0 || husk_sandbox_stats(sandbox, &stats) != 0 ||
+        stats.memory_refusals == 0)
+        return;
+    format_bytes(limit_bytes, limit, sizeof limit);
+    format_bytes(stats.memory_bytes, has, sizeof has);
+    fprintf(stderr,
+            "husk %s: memory limit: the program has %s, and was refused more %" PRIu64
+            " time%s (--max-memory is %s)\n",
+            report->command, has, stats.memory_refusals, stats.memory_refusals == 1 ? "" : "s",
+            limit);
 }

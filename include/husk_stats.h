@@ -61,6 +61,8 @@ struct husk_stats {
     /* husk_sandbox_prepare(): spare VMs made, new sandboxes that found one, and VMs that could not
      * be made. Spare VMs count as VMs (vms_made), and those that were found as pool_hits. */
     uint64_t spares_made, spares_used, spare_failures;
+    /* memory.grow of guests that a limit refused: the module's own maximum, or memory_max_bytes */
+    uint64_t memory_refusals;
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
 /* HUSK_E_INVAL: `size` is not set. */
@@ -83,6 +85,7 @@ struct husk_sandbox_stats {
      * set. */
     uint64_t memory_bytes, hot_pages;
     uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
+    uint64_t memory_refusals;
 };
 #define HUSK_SANDBOX_STATS_INIT HUSK_INIT_OF(husk_sandbox_stats)
 /* Any thread, also while a call runs. Nothing is stopped, so rows may be a moment apart. The

@@ -67,8 +67,10 @@ static int grow_memory(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t delta_p
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages) {
     uint64_t old_pages = GROW_FAILED;
     struct husk_error err;
-    if (check_memory(sandbox, mem_idx, delta_pages, NULL) != 0)
+    if (check_memory(sandbox, mem_idx, delta_pages, NULL) != 0) {
+        stat_count(sandbox->tally, STAT_memory_refusals);
         return GROW_FAILED;
+    }
     if (grow_memory(sandbox, (uint32_t)mem_idx, delta_pages, &old_pages, &err) != 0)
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "memory.grow failed: %s", err.message);
     return old_pages;

@@ -92,7 +92,7 @@ TEST(calls) {
     STATE_CALL(lab, "grow", 1);
     MOVED(&world, "growing", .calls = 1, .memory_grows = 1);
     STATE_CALL(lab, "grow", 10000);
-    MOVED(&world, "growing too much", .calls = 1);
+    MOVED(&world, "growing too much", .calls = 1, .memory_refusals = 1);
     STATE_RUN(lab, "trap");
     MOVED(&world, "a trap", .calls = 1, .traps = 1);
     STATE_RUN(lab, "host", HOST_EXIT);

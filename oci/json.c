@@ -1,0 +1,150 @@
+/*
+ * oci/json.c: reads JSON that anybody may have written.
+ *
+ * By json-c: it keeps the order of members, unsigned numbers of 64 bits (an unlimited rlimit is
+ * 2^64 - 1), and the text of fractions, so what husk-oci does not change stays what it was; and
+ * its depth is the caller's to limit. Deliberately not Jansson, which refuses such numbers, and not
+ * cJSON, which makes doubles of all. It keeps the last of two members of one name, as Go does, so
+ * those are found by counting.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "oci.h"
+
+/* Members in the text: colons outside of strings. false: a NUL is written in a string, which ends
+ * it early in C. The text is valid JSON. */
+static bool count_members(const char *text, size_t count, size_t *ret_members) {
+    bool is_string = false;
+    *ret_members = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (is_string && text[i] == '\\') {
+            if (count - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
+                return false;
+            i++;
+        } else if (text[i] == '"') {
+            is_string = !is_string;
+        } else if (!is_string && text[i] == ':') {
+            ++*ret_members;
+        }
+    }
+    return true;
+}
+
+/* Not deeper than CONFIG_MAX_DEPTH. */
+static size_t members_of(struct json_object *value) {
+    size_t members = 0;
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            members += members_of(json_object_array_get_idx(value, i));
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member) {
+            (void)name;
+            members += 1 + members_of(member);
+        }
+    }
+    return members;
+}
+
+static int check_members(const char *text, size_t count, struct json_object *object,
+                         struct husk_error *err) {
+    size_t members = 0;
+    if (!json_object_is_type(object, json_type_object))
+        return error_set(err, HUSK_E_INVAL, "it is not a JSON object");
+    if (!count_members(text, count, &members))
+        return error_set(err, HUSK_E_INVAL, "a string has a NUL in it");
+    if (members != members_of(object))
+        return error_set(err, HUSK_E_INVAL, "an object has two members of the same name");
+    return 0;
+}
+
+int json_parse(const char *text, size_t count, struct json_object **ret_object,
+               struct husk_error *err) {
+    struct json_tokener *tokener = json_tokener_new_ex(CONFIG_MAX_DEPTH);
+    int status = 0;
+    if (tokener == NULL)
+        return error_set(err, HUSK_E_NOMEM, "out of memory");
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)count);
+    const enum json_tokener_error problem = json_tokener_get_error(tokener);
+    const size_t end = json_tokener_get_parse_end(tokener);
+    if (problem == json_tokener_continue)
+        status = error_set(err, HUSK_E_INVAL, "it is not JSON: it ends too early");
+    else if (problem != json_tokener_success)
+        status = error_set(err, HUSK_E_INVAL, "it is not JSON: %s, at byte %zu",
+                           json_tokener_error_desc(problem), end);
+    else if (end + strspn(text + end, " \t\r\n") != count)
+        status = error_set(err, HUSK_E_INVAL, "something follows the JSON, at byte %zu", end);
+    else
+        status = check_members(text, count, object, err);
+    json_tokener_free(tokener);
+    if (status == 0)
+        *ret_object = object;
+    else
+        json_object_put(object);
+    return status;
+}
+
+static const char *type_text(enum json_type type) {
+    switch (type) {
+    case json_type_object: return "an object";
+    case json_type_array: return "an array";
+    case json_type_string: return "a string";
+    case json_type_int: return "a whole number";
+    case json_type_boolean: return "true or false";
+    case json_type_null:
+    case json_type_double: break;
+    }
+    return "a number";
+}
+
+int json_member(struct json_object *object, const char *where, const char *name,
+                enum json_type type, struct json_object **ret_member, struct husk_error *err) {
+    struct json_object *found = NULL;
+    json_object_object_foreach(object, key, member) {
+        if (strcmp(key, name) == 0)
+            found = member;
+        else if (strcasecmp(key, name) == 0)
+            return error_set(err, HUSK_E_INVAL, "config.json: %s%s is written '%s'", where, name,
+                             key);
+    }
+    if (found != NULL && !json_object_is_type(found, type))
+        return error_set(err, HUSK_E_INVAL, "config.json: %s%s is not %s", where, name,
+                         type_text(type));
+    *ret_member = found;
+    return 0;
+}
+
+int json_string_member(struct json_object *object, const char *where, const char *name,
+                       const char **ret_text, struct husk_error *err) {
+    struct json_object *member;
+    int status = json_member(object, where, name, json_type_string, &member, err);
+    if (status == 0)
+        *ret_text = member != NULL ? json_object_get_string(member) : NULL;
+    return status;
+}
+
+int json_need_member(struct json_object *object, const char *where, const char *name,
+                     enum json_type type, struct json_object **ret_member, struct husk_error *err) {
+    struct json_object *member;
+    int status = json_member(object, where, name, type, &member, err);
+    if (status != 0)
+        return status;
+    if (member == NULL) {
+        member = type == json_type_object ? json_object_new_object() : json_object_new_array();
+        if (member == NULL || json_object_object_add(object, name, member) != 0)
+            return error_set(err, HUSK_E_NOMEM, "out of memory");
+    }
+    *ret_member = member;
+    return 0;
+}
+
+const char *annotation(struct json_object *config, const char *name) {
+    struct json_object *annotations, *value;
+    if (!json_object_object_get_ex(config, "annotations", &annotations) ||
+        !json_object_is_type(annotations, json_type_object) ||
+        !json_object_object_get_ex(annotations, name, &value) ||
+        !json_object_is_type(value, json_type_string))
+        return NULL;
+    return json_object_get_string(value);
+}
