@@ -42,7 +42,9 @@ libexec/husk/husk-compile-worker
 $(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg examples/*.[ch] examples/*.sh examples/Makefile examples/guests/* |
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
-share/man/man3/husk.3"
+share/man/man3/husk.3
+share/husk/installed.list"
+expected=$(LC_ALL=C sort <<<"$expected")
 
 prefix=$scratch/prefix
 check "PREFIX" make_install PREFIX="$prefix"
