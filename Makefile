@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench bench-peers demo fuzz format lint install uninstall clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench bench-peers demo fuzz format lint install uninstall packages test-packages clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -100,6 +100,15 @@ install: all ## library, headers, command, manuals, documents, examples to PREFI
 
 uninstall: ## remove what make install put there: the same PREFIX, the same DESTDIR
 	@tools/install-files uninstall "$(BUILD)" "$(PREFIX)"
+
+packages: ## Debian packages of the tree, in build/packages
+	@tools/install-deps build packages
+	@tools/build-packages $(BUILD)/packages
+
+test-packages: ## build the packages twice and compare; install, use, upgrade and purge them in a fresh Debian 12 (root)
+	@tools/install-deps build packages bare
+	@mkdir -p $(BUILD)
+	@TEST_LIMIT=$${TEST_LIMIT:-2700} tools/run-tests $(BUILD) packages debian
 
 clean: ## remove what was built
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-static

@@ -32,7 +32,14 @@ install(TARGETS husk_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/husk_compile.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 husk_merge(libhusk_compile husk_compile husk_wasm husk_base)
 install(TARGETS husk_compile_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS husk_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# Each of these is built where what it needs is there.
+set(husk_programs "")
+foreach(program husk_cli husk_serve husk-serve husk_oci husk-oci)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    list(APPEND husk_programs ${program})
+  endif()
+endforeach()
 # Whatever starts the worker learns where it is: the prefix is known only now.
 set(husk_starters ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.a
   ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.so.${PROJECT_VERSION} ${CMAKE_INSTALL_BINDIR}/husk)
@@ -52,6 +59,26 @@ foreach(section 1 3)
   file(GLOB husk_man_pages CONFIGURE_DEPENDS docs/man/*.${section})
   install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
+# packaging/completion/PROGRAM.list → what shells complete for it.
+file(GLOB husk_completion_tables CONFIGURE_DEPENDS packaging/completion/*.list)
+set(husk_completions "")
+foreach(table ${husk_completion_tables})
+  get_filename_component(program ${table} NAME_WE)
+  foreach(place bash:bash-completion/completions/${program} zsh:zsh/site-functions/_${program}
+                fish:fish/vendor_completions.d/${program}.fish)
+    string(REGEX MATCH "^[a-z]+" shell ${place})
+    string(REGEX REPLACE "^[a-z]+:" "" place ${place})
+    set(completion ${CMAKE_BINARY_DIR}/install/completion/${place})
+    get_filename_component(folder ${completion} DIRECTORY)
+    file(MAKE_DIRECTORY ${folder})
+    add_custom_command(OUTPUT ${completion} DEPENDS ${table} tools/make-completions VERBATIM
+      COMMAND tools/make-completions ${shell} ${table} ${completion} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    list(APPEND husk_completions ${completion})
+    string(REGEX REPLACE "/[^/]*$" "" folder ${place})
+    install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/${folder})
+  endforeach()
+endforeach()
+add_custom_target(install_completions ALL DEPENDS ${husk_completions})
 # As they lie in the source tree, so that their links to each other and to the examples hold.
 install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 file(GLOB husk_documents CONFIGURE_DEPENDS docs/*.md docs/*.svg)
@@ -75,3 +102,6 @@ configure_package_config_file(cmake/HuskConfig.cmake.in ${CMAKE_BINARY_DIR}/inst
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/install/HuskConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/install/HuskConfig.cmake ${CMAKE_BINARY_DIR}/install/HuskConfigVersion.cmake
   DESTINATION ${husk_package_dir})
+
+# All that is installed, and no test, example or measurement: for tools/build-packages.
+add_custom_target(what_is_installed DEPENDS install_libhusk install_libhusk_compile install_completions husk_shared husk_compile_shared ${husk_programs})

@@ -43,7 +43,11 @@ $(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg e
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
 share/man/man3/husk.3
-share/husk/installed.list"
+share/husk/installed.list
+$(cd "$HUSK_SOURCE/packaging/completion" && for table in *.list; do
+    name=${table%.list}
+    printf 'share/%s\n' "bash-completion/completions/$name" "zsh/site-functions/_$name" "fish/vendor_completions.d/$name.fish"
+done)"
 expected=$(LC_ALL=C sort <<<"$expected")
 
 prefix=$scratch/prefix
