@@ -32,17 +32,24 @@ install(TARGETS husk_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/husk_compile.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 husk_merge(libhusk_compile husk_compile husk_wasm husk_base)
 install(TARGETS husk_compile_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-# Each of these is built where what it needs is there.
+# Each of these is built where what it needs is there. Whatever starts the worker learns where it is: the prefix is known only now.
 set(husk_programs "")
-foreach(program husk_cli husk_serve husk-serve husk_oci husk-oci)
+set(husk_starters ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.a ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.so.${PROJECT_VERSION})
+foreach(program husk_cli husk_serve husk-oci husk_cli_static)
   if(TARGET ${program})
-    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    set(folder ${CMAKE_INSTALL_BINDIR})
+    if(program STREQUAL husk_cli_static) # for containers, not for a PATH
+      set(folder ${CMAKE_INSTALL_LIBEXECDIR}/husk)
+    endif()
+    install(TARGETS ${program} RUNTIME DESTINATION ${folder})
+    get_target_property(name ${program} OUTPUT_NAME)
+    if(NOT name)
+      set(name ${program})
+    endif()
+    list(APPEND husk_starters ${folder}/${name})
     list(APPEND husk_programs ${program})
   endif()
 endforeach()
-# Whatever starts the worker learns where it is: the prefix is known only now.
-set(husk_starters ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.a
-  ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.so.${PROJECT_VERSION} ${CMAKE_INSTALL_BINDIR}/husk)
 install(CODE "
   get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
   get_filename_component(folder \"${CMAKE_INSTALL_LIBEXECDIR}/husk\" ABSOLUTE BASE_DIR \"\${prefix}\")
@@ -55,9 +62,15 @@ install(CODE "
   if(failed)
     message(FATAL_ERROR \"the installed files do not know where husk-compile-worker is\")
   endif()")
-foreach(section 1 3)
+if(TARGET husk_serve)
+  # systemd looks below /usr/local and /usr there, whatever CMAKE_INSTALL_LIBDIR is.
+  install(FILES packaging/systemd/husk-serve@.service packaging/systemd/husk-serve@.socket DESTINATION lib/systemd/system)
+endif()
+foreach(section 1 3 8)
   file(GLOB husk_man_pages CONFIGURE_DEPENDS docs/man/*.${section})
-  install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  if(husk_man_pages)
+    install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  endif()
 endforeach()
 # packaging/completion/PROGRAM.list → what shells complete for it.
 file(GLOB husk_completion_tables CONFIGURE_DEPENDS packaging/completion/*.list)

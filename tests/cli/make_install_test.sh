@@ -43,12 +43,16 @@ $(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg e
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
 share/man/man3/husk.3
+$(cd "$HUSK_SOURCE/docs/man" && ls -- *.8 2>/dev/null | sed 's#^#share/man/man8/#')
+$([ ! -x "$HUSK_BUILD/husk-serve" ] || printf '%s\n' bin/husk-serve lib/systemd/system/husk-serve@.service lib/systemd/system/husk-serve@.socket)
+$([ ! -x "$HUSK_BUILD/husk-oci" ] || echo bin/husk-oci)
+$([ ! -x "$HUSK_BUILD/husk-static" ] || echo libexec/husk/husk-static)
 share/husk/installed.list
 $(cd "$HUSK_SOURCE/packaging/completion" && for table in *.list; do
     name=${table%.list}
     printf 'share/%s\n' "bash-completion/completions/$name" "zsh/site-functions/_$name" "fish/vendor_completions.d/$name.fish"
 done)"
-expected=$(LC_ALL=C sort <<<"$expected")
+expected=$(grep . <<<"$expected" | LC_ALL=C sort)
 
 prefix=$scratch/prefix
 check "PREFIX" make_install PREFIX="$prefix"
