@@ -41,7 +41,7 @@ inside() { # COMMAND…
     chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 }
 mount_in() {
-    mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/dev" && mkdir "$root/dev/shm" || return 1
+    mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 tmpfs "$root/dev" && mkdir "$root/dev/shm" || return 1
     for device in null zero full random urandom tty kvm; do
         [ -e "/dev/$device" ] && touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device"
     done
