@@ -1,79 +1,17 @@
 # tests/debian/fresh_test.sh: the packages in a fresh Debian 12: an older version is installed and used, upgraded, used to build and run
-# programs, and purged without a trace. Needs root, debootstrap, and the network the first time: the new system is kept in
-# $HUSK_BUILD/debian/, with the packages that these need. All happens in a mount namespace of its own, which ends with the test.
-if [ "$(id -u)" = 0 ] && [ -z "${HUSK_FRESH_NAMESPACE:-}" ] && unshare --mount true 2>/dev/null; then
-    export HUSK_FRESH_NAMESPACE=1
-    exec unshare --mount --propagation private bash "$0"
-fi
-. "${HUSK_SOURCE:-.}/tests/harness.sh"
-[ -n "${HUSK_FRESH_NAMESPACE:-}" ] || { skip all "needs root, and mount namespaces"; finish; }
-for program in debootstrap zstd dh; do
-    command -v $program >/dev/null || { skip all "no $program (tools/install-deps build packages bare)"; finish; }
-done
-unset MAKEFLAGS MAKELEVEL DESTDIR SOURCE_DATE_EPOCH
-umask 022
-root=$scratch/root
-leave() {
-    umount -R "$root/proc" "$root/dev" 2>/dev/null
-    rm -rf --one-file-system "$scratch"
-}
-trap leave EXIT
-
-# ---- the packages: of this tree, and of the same as an older version ----
-give_up() { # NAME LOG
-    fail "$1" "$(tail -n 20 "$2")"
-    finish
-}
-new=$HUSK_BUILD/packages old=$scratch/old
+# programs, and purged without a trace.
+. "$(dirname "$0")/system.sh"
+old=$scratch/old
 version=$(sed -nE 's/^project\(husk VERSION ([0-9.]+) .*/\1/p' "$HUSK_SOURCE/CMakeLists.txt")
-"$HUSK_SOURCE/tools/build-packages" "$new" >"$scratch/log" 2>&1 || give_up "build-packages" "$scratch/log"
-mkdir "$scratch/older"
+make_packages
+mkdir "$scratch/older" # the same as an older version
 tar -C "$HUSK_SOURCE" --exclude=./.git --exclude='./build*' -cf - . | tar -C "$scratch/older" -xf -
 sed -i "s/^project(husk VERSION $version /project(husk VERSION 0.0.9 /" "$scratch/older/CMakeLists.txt"
 "$scratch/older/tools/build-packages" "$old" >"$scratch/log" 2>&1 || give_up "build-packages, an older version" "$scratch/log"
-
-# ---- the system ----
-# What the packages depend on that is not among them, and what it takes to build programs.
-needed="gcc libc6-dev make cmake pkg-config man-db $(for package in "$new"/*.deb; do dpkg-deb -f "$package" Depends; done |
-    tr ',' '\n' | sed -E 's/^ *//; s/[ (|].*//' | grep -vE '^(husk|libhusk|$)' | sort -u | tr '\n' ' ')"
-kept=$HUSK_BUILD/debian/bookworm-$(cksum <<<"$needed" | cut -d ' ' -f 1).tar.zst
-inside() { # COMMAND…
-    chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
-}
-mount_in() {
-    mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 tmpfs "$root/dev" && mkdir "$root/dev/shm" || return 1
-    for device in null zero full random urandom tty kvm; do
-        [ -e "/dev/$device" ] && touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device"
-    done
-    ln -s /proc/self/fd "$root/dev/fd"
-}
-make_system() { # as this machine's own apt is set up
-    local sources mirror
-    sources=$(grep -lE '^(URIs:|deb )' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null | head -n 1)
-    mirror=$(sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb (\[[^]]*\] )?([^ ]+).*/\2/p' "$sources" | head -n 1)
-    debootstrap --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg bookworm "$root" "$mirror" || return 1
-    rm -f "$root/etc/apt/sources.list"
-    cp "$sources" "$root/etc/apt/$([[ $sources == */sources.list.d/* ]] && echo sources.list.d/)"
-    grep -l '^Acquire::' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d"
-    cp /etc/resolv.conf "$root/etc/"
-    mount_in || return 1
-    # shellcheck disable=SC2086
-    inside apt-get -q update && inside apt-get -q -y install --no-install-recommends $needed && inside apt-get clean || return 1
-    mkdir -p "${kept%/*}"
-    rm -f "${kept%/*}"/*.tar.zst
-    tar -C "$root" --one-file-system -cf - . | zstd -q >"$kept.new" && mv "$kept.new" "$kept"
-}
-mkdir "$root"
-if [ -e "$kept" ]; then
-    zstd -dc "$kept" | tar -C "$root" -xf - && mount_in >"$scratch/log" 2>&1 || give_up "unpacking the kept system" "$scratch/log"
-else
-    make_system >"$scratch/log" 2>&1 || give_up "a fresh Debian" "$scratch/log"
-fi
-mkdir "$root/new" "$root/old"
-cp "$new"/*.deb "$root/new"
+start_system
+mkdir "$root/old"
 cp "$old"/*.deb "$root/old"
-rm -f "$root"/{new,old}/*-dbgsym_*
-has_kvm=; if [ -r "$root/dev/kvm" ] && [ -w "$root/dev/kvm" ]; then has_kvm=1; fi
+rm -f "$root"/old/*-dbgsym_*
 
 # All files, with what they are; but not what belongs to apt, dpkg and the linker themselves.
 state() {
