@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers demo fuzz format lint install clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers demo fuzz format lint install uninstall packages test-packages clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -101,8 +101,19 @@ lint: ## format, style, layers, sizes, clang-tidy
 	@tools/run-tidy $(BUILD)
 
 install: all ## library, headers, command, manuals, documents, examples to PREFIX (/usr/local); DESTDIR is honoured
-	@umask 022 && cmake --install $(BUILD) --prefix "$(PREFIX)" # all can read it, only its owner can write it
-	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig # programs find libhusk.so at once
+	@tools/install-files install "$(BUILD)" "$(PREFIX)"
+
+uninstall: ## remove what make install put there: the same PREFIX, the same DESTDIR
+	@tools/install-files uninstall "$(BUILD)" "$(PREFIX)"
+
+packages: ## Debian packages of the tree, in build/packages
+	@tools/install-deps build packages
+	@tools/build-packages $(BUILD)/packages
+
+test-packages: ## build the packages twice and compare; install, use, upgrade and purge them in a fresh Debian 12 (root)
+	@tools/install-deps build packages bare
+	@mkdir -p $(BUILD)
+	@TEST_LIMIT=$${TEST_LIMIT:-2700} tools/run-tests $(BUILD) packages debian
 
 clean: ## remove what was built
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-static

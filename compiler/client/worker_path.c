@@ -84,7 +84,8 @@ static int not_found(const char *own, struct husk_error *err) {
     built_in_folder(folder);
     return error_set(err, HUSK_E_NOT_FOUND,
                      "the compiler (" WORKER_PROGRAM
-                     ") is neither in %s nor near %s: install Husk with its compiler, or "
+                     ") is neither in %s nor near %s: install Husk with its compiler (Debian: the "
+                     "package husk-compiler), or "
                      "set worker_path",
                      folder, own[0] != '\0' ? own : "this program");
 }

@@ -39,10 +39,20 @@ lib/libhusk_compile.so.N
 lib/pkgconfig/husk-compile.pc
 lib/pkgconfig/husk.pc
 libexec/husk/husk-compile-worker
-$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg examples/*.[ch] examples/*.sh examples/Makefile examples/guests/* |
+$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg $(find deploy -type f 2>/dev/null) examples/*.[ch] examples/*.sh examples/Makefile examples/go/* examples/guests/* examples/rust/* |
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
-share/man/man3/husk.3"
+share/man/man3/husk.3
+$(cd "$HUSK_SOURCE/docs/man" && ls -- *.8 2>/dev/null | sed 's#^#share/man/man8/#')
+$([ ! -x "$HUSK_BUILD/husk-serve" ] || printf '%s\n' bin/husk-serve lib/systemd/system/husk-serve@.service lib/systemd/system/husk-serve@.socket)
+$([ ! -x "$HUSK_BUILD/husk-oci" ] || echo bin/husk-oci)
+$([ ! -x "$HUSK_BUILD/husk-static" ] || echo libexec/husk/husk-static)
+share/husk/installed.list
+$(cd "$HUSK_SOURCE/packaging/completion" && for table in *.list; do
+    name=${table%.list}
+    printf 'share/%s\n' "bash-completion/completions/$name" "zsh/site-functions/_$name" "fish/vendor_completions.d/$name.fish"
+done)"
+expected=$(grep . <<<"$expected" | LC_ALL=C sort)
 
 prefix=$scratch/prefix
 check "PREFIX" make_install PREFIX="$prefix"

@@ -1,0 +1,3 @@
+module husk/examples/next
+
+go 1.19

@@ -1,0 +1,84 @@
+# tests/debian/system.sh: a fresh Debian 12 for the suites that install packages, sourced by them in the place of tests/harness.sh. Needs root,
+# debootstrap, and the network the first time: the new system is kept in $HUSK_BUILD/debian/, with what the packages depend on.
+# All happens in a mount namespace of its own, which ends with the suite.
+#
+#   make_packages     the packages of this tree are in $new
+#   start_system      the system is in $root, with the packages in /new; `inside COMMAND…` runs there
+if [ "$(id -u)" = 0 ] && [ -z "${HUSK_FRESH_NAMESPACE:-}" ] && unshare --mount true 2>/dev/null; then
+    export HUSK_FRESH_NAMESPACE=1
+    exec unshare --mount --propagation private bash "$0"
+fi
+. "${HUSK_SOURCE:-.}/tests/harness.sh"
+[ -n "${HUSK_FRESH_NAMESPACE:-}" ] || { skip all "needs root, and mount namespaces"; finish; }
+for program in debootstrap zstd dh; do
+    command -v $program >/dev/null || { skip all "no $program (tools/install-deps build packages bare)"; finish; }
+done
+unset MAKEFLAGS MAKELEVEL DESTDIR SOURCE_DATE_EPOCH
+umask 022
+root=$scratch/root new=$HUSK_BUILD/packages
+# Several suites make packages in one folder, and a system to keep: one after the other.
+mkdir -p "$HUSK_BUILD/debian"
+exec 9>"$HUSK_BUILD/debian/lock"
+flock 9
+leave() {
+    umount -R "$root/proc" "$root/dev" 2>/dev/null
+    rm -rf --one-file-system "$scratch"
+}
+trap leave EXIT
+
+give_up() { # NAME LOG
+    fail "$1" "$(tail -n 20 "$2")"
+    finish
+}
+
+make_packages() {
+    "$HUSK_SOURCE/tools/build-packages" "$new" >"$scratch/log" 2>&1 || give_up "build-packages" "$scratch/log"
+}
+
+inside() { # COMMAND…
+    chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+mount_in() {
+    mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 tmpfs "$root/dev" && mkdir "$root/dev/shm" || return 1
+    for device in null zero full random urandom tty kvm; do
+        [ -e "/dev/$device" ] && touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device"
+    done
+    ln -s /proc/self/fd "$root/dev/fd"
+}
+
+# Debian 12, as this machine's own apt is set up, with the packages NAME….
+new_system() { # FILE NAME…
+    local kept=$1 sources mirror
+    shift
+    sources=$(grep -lE '^(URIs:|deb )' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null | head -n 1)
+    mirror=$(sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb (\[[^]]*\] )?([^ ]+).*/\2/p' "$sources" | head -n 1)
+    debootstrap --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg bookworm "$root" "$mirror" || return 1
+    rm -f "$root/etc/apt/sources.list"
+    cp "$sources" "$root/etc/apt/$([[ $sources == */sources.list.d/* ]] && echo sources.list.d/)"
+    grep -l '^Acquire::' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d"
+    cp /etc/resolv.conf "$root/etc/"
+    mount_in || return 1
+    inside apt-get -q update && inside apt-get -q -y install --no-install-recommends "$@" && inside apt-get clean || return 1
+    rm -f "${kept%/*}"/*.tar.zst
+    tar -C "$root" --one-file-system -cf - . | zstd -q >"$kept.new" && mv "$kept.new" "$kept"
+}
+
+start_system() {
+    local needed kept
+    # What the packages depend on that is not among them, what it takes to build programs, and to run services.
+    needed="gcc libc6-dev make cmake pkg-config man-db systemd systemd-sysv dbus udev curl $(for package in "$new"/*.deb; do dpkg-deb -f "$package" Depends; done |
+        tr ',' '\n' | sed -E 's/^ *//; s/[ (|].*//' | grep -vE '^(husk|libhusk|$)' | sort -u | tr '\n' ' ')"
+    kept=$HUSK_BUILD/debian/bookworm-$(cksum <<<"$needed" | cut -d ' ' -f 1).tar.zst
+    mkdir "$root"
+    if [ -e "$kept" ]; then
+        zstd -dc "$kept" | tar -C "$root" -xf - && mount_in >"$scratch/log" 2>&1 || give_up "unpacking the kept system" "$scratch/log"
+    else
+        # shellcheck disable=SC2086
+        new_system "$kept" $needed >"$scratch/log" 2>&1 || give_up "a fresh Debian" "$scratch/log"
+    fi
+    mkdir "$root/new"
+    cp "$new"/*.deb "$root/new"
+    rm -f "$root/new"/*-dbgsym_*
+    has_kvm=; if [ -r "$root/dev/kvm" ] && [ -w "$root/dev/kvm" ]; then has_kvm=1; fi
+}
