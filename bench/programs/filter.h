@@ -37,7 +37,7 @@ static struct bytes input_read(void) {
 static void level_run(int level, struct bytes input, struct bytes packed, struct bytes back) {
     packed.count = filter_pack(level, input, packed);
     back.count = filter_unpack(packed, back);
-    printf("%d %zu\n", level, packed.count);
+    printf("%d %llu\n", level, (unsigned long long)packed.count); /* wide_size.h */
     if (back.count == input.count && memcmp(back.at, input.at, input.count) == 0)
         return;
     puts("something else came back");

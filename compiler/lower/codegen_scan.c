@@ -36,6 +36,7 @@ struct scan {
     uint64_t call_values; /* arguments and results of all calls, throws and catches */
     uint64_t calls, tries;
     uint32_t block_accesses, block_accesses_max;
+    bool is_after_access;
 };
 
 /* lower_atomic.c checks its address. */
@@ -99,6 +100,9 @@ static void scan_instr(struct scan *scan, const struct program *program,
     /* lower_memory64.c, too. These conditions are simpler: 4,000 of one pointer take 11 s. */
     if (is_access && program_memory(program, instr->mem.memory_idx)->limits.is_64)
         scan->check_blocks++;
+    if (instr->op == WASM_OP_DROP && scan->is_after_access)
+        scan->check_blocks += 2; /* lower_touch.c */
+    scan->is_after_access = is_access;
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:

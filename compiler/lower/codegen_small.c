@@ -19,6 +19,7 @@
 #define COST_MAX 6
 #define CALL_COST 2
 #define INDIRECT_COST 6
+#define TOUCH_COST 4 /* lower_touch.c, without the load */
 /* Operands are free, so a body of the highest cost may still be long. */
 #define BODY_BYTES_MAX 300
 #define LOCALS_MAX 16
@@ -33,6 +34,7 @@ struct measure {
     uint8_t rank; /* that functions get now */
     uint32_t cost;
     bool waits; /* it calls functions that may be small and have no rank yet */
+    bool is_after_access;
 };
 
 /* Deliberately not made smaller by inlining: lower_call.c marks no tail call for it. */
@@ -101,6 +103,9 @@ static int measure_body(struct measure *measure, uint32_t func_idx, struct husk_
         if (status != 0)
             return status;
         uint32_t cost = is_free(instr.op) ? 0 : instr_cost(measure, &instr);
+        if (instr.op == WASM_OP_DROP && measure->is_after_access)
+            cost = TOUCH_COST;
+        measure->is_after_access = wasm_opinfo(instr.op)->imm == WASM_IMM_MEMARG;
         measure->cost = cost > COST_MAX ? COST_MAX + 1 : measure->cost + cost;
     }
     return 0;

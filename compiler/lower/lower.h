@@ -49,6 +49,7 @@ enum lower_intrinsic {
     LOWER_FPTOSI_SAT,
     LOWER_FPTOUI_SAT,
     LOWER_UBSANTRAP,
+    LOWER_PREFETCH,
     LOWER_SMIN,
     LOWER_UMIN,
     LOWER_SMAX,
@@ -321,6 +322,7 @@ struct lower_func {
     /* the current instruction. Before the first one, only its offset is set: the body's */
     struct wasm_instr instr;
     const struct lower_row *row;
+    bool is_dropped; /* the next instruction drops its value */
     uint64_t stamp;
     int status;
 };
@@ -439,6 +441,7 @@ struct lower_span {
     LLVMValueRef count; /* the same */
 };
 LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx);
+LLVMValueRef lower_memory_bytes(struct lower_func *lf, uint32_t memory_idx);
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
                                   uint64_t offset);
 /* Pops the index of a load or store. */
@@ -449,6 +452,9 @@ LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type);
 struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source);
 void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
                              const struct lower_span *dest, LLVMValueRef source);
+/* lower_touch.c: is the instruction a load of which only the trap is left? Then emits it. */
+bool lower_is_touch(const struct lower_func *lf);
+void lower_touch(struct lower_func *lf);
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx);
 void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
                             LLVMValueRef source);

@@ -11,6 +11,7 @@
 #include "lower.h"
 
 int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
+    const uint16_t drop_code = wasm_opinfo(WASM_OP_DROP)->code;
     struct wasm_reader reader;
     wasm_reader_init(&reader, code, NULL);
     while (lf->frames_count > 0 && lf->status == 0) {
@@ -20,6 +21,7 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
         if (!lf->is_reachable && lower_skip_dead(lf))
             continue;
         lf->row = &lf->lm->rows[lf->instr.op];
+        lf->is_dropped = reader.pos < reader.end && *reader.pos == drop_code;
         if (lf->row->emit == NULL) {
             char what[96];
             snprintf(what, sizeof what, "uses %s, which is not supported yet",

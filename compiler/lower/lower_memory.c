@@ -80,6 +80,10 @@ LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type) {
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
 static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
+    if (lower_is_touch(lf)) {
+        lower_touch(lf);
+        return;
+    }
     LLVMTypeRef type = lower_type(lm, lf->row->result);
     LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
     LLVMValueRef value = lower_memory_load(lf, narrow);
@@ -99,7 +103,7 @@ static void emit_store(struct lower_func *lf) {
 
 /* ---- sizes ---- */
 
-static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
+LLVMValueRef lower_memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
     if (is_byte_paged(lf, memory_idx))
         return lower_byte_paged_size(lf, memory_idx);
     return LLVMBuildShl(lf->builder, lower_host_pages(lf, memory_idx), lower_const_i64(lf->lm, 16),
@@ -129,7 +133,7 @@ static void emit_grow(struct lower_func *lf) {
 
 static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
     LLVMValueRef outside = lower_range_is_outside(lf, limits_of(lf, span->idx), span->start,
-                                                  span->count, memory_bytes(lf, span->idx));
+                                                  span->count, lower_memory_bytes(lf, span->idx));
     lower_trap_if(lf, outside, TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 

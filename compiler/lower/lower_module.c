@@ -36,6 +36,7 @@ static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_FPTOSI_SAT] = "llvm.fptosi.sat",
     [LOWER_FPTOUI_SAT] = "llvm.fptoui.sat",
     [LOWER_UBSANTRAP] = "llvm.ubsantrap",
+    [LOWER_PREFETCH] = "llvm.prefetch",
     [LOWER_SMIN] = "llvm.smin",
     [LOWER_UMIN] = "llvm.umin",
     [LOWER_SMAX] = "llvm.smax",

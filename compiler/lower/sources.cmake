@@ -41,6 +41,7 @@ set(sources
     lower_strict.c
     lower_table.c
     lower_tail.c
+    lower_touch.c
     lower_trap.c
     lower_wide.c
     lower_widths.c
