@@ -59,7 +59,7 @@ static int open_file(struct maker *maker, struct husk_error *err) {
     if (status != 0)
         return status;
     if (run->input.kind == INPUT_IMAGE)
-        status = input_open_image(&run->input, NULL, true, &run->image, err);
+        status = input_open_image(&run->input, NULL, &run->image, err);
     else if (cache_open(&run->input, &run->compile, true, &run->image) != 0)
         status = compile(maker, err);
     input_done(&run->input);

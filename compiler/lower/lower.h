@@ -452,9 +452,11 @@ LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type);
 struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source);
 void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
                              const struct lower_span *dest, LLVMValueRef source);
-/* lower_touch.c: is the instruction a load of which only the trap is left? Then emits it. */
+/* lower_touch.c: is the instruction a load of which only the trap is left? Then emits it; bytes: of
+ * the memory. */
 bool lower_is_touch(const struct lower_func *lf);
-void lower_touch(struct lower_func *lf);
+void lower_touch(struct lower_func *lf, LLVMValueRef index64, LLVMValueRef pointer,
+                 LLVMValueRef bytes);
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx);
 void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
                             LLVMValueRef source);

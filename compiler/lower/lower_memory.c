@@ -77,11 +77,18 @@ LLVMValueRef lower_memory_load(struct lower_func *lf, LLVMTypeRef type) {
     return is_apart ? lower_fence(lf->lm, load) : load;
 }
 
+static void emit_touch(struct lower_func *lf) {
+    const struct wasm_memarg *mem = &lf->instr.mem;
+    LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef pointer = lower_memory_pointer(lf, mem->memory_idx, index, mem->offset);
+    lower_touch(lf, index, pointer, lower_memory_bytes(lf, mem->memory_idx));
+}
+
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
 static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     if (lower_is_touch(lf)) {
-        lower_touch(lf);
+        emit_touch(lf);
         return;
     }
     LLVMTypeRef type = lower_type(lm, lf->row->result);

@@ -24,12 +24,11 @@ bool lower_is_touch(const struct lower_func *lf) {
 }
 
 /* The sum does not wrap: index and offset have 32 bits. */
-static LLVMValueRef is_outside(struct lower_func *lf, LLVMValueRef index64) {
+static LLVMValueRef is_outside(struct lower_func *lf, LLVMValueRef index64, LLVMValueRef bytes) {
     const struct wasm_instr *instr = &lf->instr;
     const uint64_t width = UINT64_C(1) << wasm_op_access_log2(instr->op);
     LLVMValueRef distance = lower_const_i64(lf->lm, instr->mem.offset + width - 1);
     LLVMValueRef last = LLVMBuildAdd(lf->builder, index64, distance, "");
-    LLVMValueRef bytes = lower_memory_bytes(lf, instr->mem.memory_idx);
     return LLVMBuildICmp(lf->builder, LLVMIntUGE, last, bytes, "");
 }
 
@@ -50,14 +49,11 @@ static void load_if(struct lower_func *lf, LLVMValueRef condition, LLVMValueRef 
     LLVMPositionBuilderAtEnd(lf->builder, next);
 }
 
-void lower_touch(struct lower_func *lf) {
+void lower_touch(struct lower_func *lf, LLVMValueRef index64, LLVMValueRef pointer,
+                 LLVMValueRef bytes) {
     struct lower_module *lm = lf->lm;
-    const struct wasm_instr *instr = &lf->instr;
-    LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef pointer =
-        lower_memory_pointer(lf, instr->mem.memory_idx, index, instr->mem.offset);
     lower_locate(lf);
-    load_if(lf, is_outside(lf, index), pointer);
+    load_if(lf, is_outside(lf, index64, bytes), pointer);
     LLVMValueRef args[] = {pointer, lower_const_i32(lm, FOR_READING),
                            lower_const_i32(lm, LOCALITY_ALL), lower_const_i32(lm, CACHE_OF_DATA)};
     lower_intrinsic_call(lf, LOWER_PREFETCH, &lm->ptr, args, 4);

@@ -15,10 +15,6 @@
 #include "image_check.h"
 #include "image_internal.h"
 
-int image_bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what) {
-    return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
-}
-
 /* What only a newer husk writes: unknown flags, instances without a row, and (the next one) unknown
  * kinds. */
 static int check_known(struct husk_error *err, const char *array, uint64_t idx, uint32_t unknown) {
@@ -125,16 +121,6 @@ static int check_instances(const struct image_code *code, struct husk_error *err
             return image_bad_row(err, "instance", i, "no such memory");
     }
     return 0;
-}
-
-int image_check_valtype(struct husk_error *err, const char *array, uint64_t idx, valtype_t type) {
-    if (valtype_to_byte(type) != 0)
-        return 0;
-    if (valtype_kind(type) == VALTYPE_NONE)
-        return image_bad_row(err, array, idx, "no such type");
-    return error_set(err, HUSK_E_IMAGE_VERSION,
-                     "%s %llu: a type (0x%x) that this husk does not know" IMAGE_IS_NEWER, array,
-                     (unsigned long long)idx, type);
 }
 
 static int check_types(const struct image_code *code, struct husk_error *err) {

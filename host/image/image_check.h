@@ -4,6 +4,7 @@
 
 #include "image_internal.h"
 
+/* image_row.c */
 /* HUSK_E_BAD_IMAGE: what is wrong with the row of this number. */
 int image_bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what);
 int image_check_valtype(struct husk_error *err, const char *array, uint64_t idx, valtype_t type);

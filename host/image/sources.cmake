@@ -14,6 +14,7 @@ set(sources
     image_open.c
     image_read.c
     image_records.c
+    image_row.c
     image_runs.c
     image_save.c
     image_stage.c
