@@ -90,11 +90,11 @@ static void scan_try(struct scan *scan, uint32_t clauses_count) {
     scan->tries++;
 }
 
-static void scan_instr(struct scan *scan, const struct program *program,
-                       const struct wasm_instr *instr) {
+/* Blocks for the checks that an access makes itself. */
+static void scan_access(struct scan *scan, const struct program *program,
+                        const struct wasm_instr *instr) {
     const bool is_access = wasm_opinfo(instr->op)->imm == WASM_IMM_MEMARG ||
                            wasm_opinfo(instr->op)->imm == WASM_IMM_MEMARG_LANE;
-    scan->check_blocks += codegen_check_blocks(instr->op);
     if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
         scan->check_blocks += 2; /* lower_pages.c checks each access */
     /* lower_memory64.c, too. These conditions are simpler: 4,000 of one pointer take 11 s. */
@@ -103,6 +103,12 @@ static void scan_instr(struct scan *scan, const struct program *program,
     if (instr->op == WASM_OP_DROP && scan->is_after_access)
         scan->check_blocks += 2; /* lower_touch.c */
     scan->is_after_access = is_access;
+}
+
+static void scan_instr(struct scan *scan, const struct program *program,
+                       const struct wasm_instr *instr) {
+    scan->check_blocks += codegen_check_blocks(instr->op);
+    scan_access(scan, program, instr);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:

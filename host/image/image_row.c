@@ -18,3 +18,8 @@ int image_check_valtype(struct husk_error *err, const char *array, uint64_t idx,
                      "%s %llu: a type (0x%x) that this husk does not know" IMAGE_IS_NEWER, array,
                      (unsigned long long)idx, type);
 }
+
+bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes) {
+    return gva_value >= HUSK_TEXT_GVA && bytes <= code->text_file_bytes &&
+           gva_value - HUSK_TEXT_GVA <= code->text_file_bytes - bytes;
+}
