@@ -137,11 +137,11 @@ static int count_file(void *user, const struct husk_image_file *file) {
 static void look_at_standing(husk_sandbox *sandbox, const husk_image *image) {
     struct husk_standing standing = HUSK_STANDING_INIT;
     struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
-    const bool stands = husk_image_standing(image, &standing, NULL) == 0;
+    const bool is_standing = husk_image_standing(image, &standing, NULL) == 0;
     if (husk_image_backtrace(image, &backtrace, NULL) != 0 ||
         husk_sandbox_backtrace(sandbox, &backtrace, NULL) != 0)
         abort();
-    if (stands && strlen(standing.name) > standing.name_bytes)
+    if (is_standing && strlen(standing.name) > standing.name_bytes)
         abort();
 }
 
