@@ -237,8 +237,8 @@ TEST(it_may_go_on_anywhere_in_the_text) {
     rig_close(&rig);
 }
 
-/* Another function than the one on the stack: it has as many results as it has, and what lies in
- * the mailbox is taken for them. A function that is imported, or that is not there, is none. */
+/* Another function than the one on the stack: what lies in the mailbox is taken for its results. A
+ * function that is imported, or that is not there, is refused. */
 TEST(any_function_may_be_the_one_that_was_called) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
