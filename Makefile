@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers demo fuzz format lint install uninstall packages test-packages clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers bench-serve demo fuzz format lint install uninstall packages test-packages clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -76,6 +76,11 @@ bench-peers: ## Wasmtime beside Husk and native code: kernels, requests in a cle
 	@HUSK_BUILD=$(BUILD) tools/install-deps build test peers
 	@$(MAKE) --no-print-directory all
 	@bench/peers/run $(BUILD)
+
+bench-serve: ## requests a second of husk serve, beside nginx and a native program by CGI
+	@tools/install-deps build test serve
+	@$(MAKE) --no-print-directory all
+	@bench/serve/run $(BUILD)
 
 demo: ## the whole way, on real input: C to wasm to image to a virtual machine
 	@tools/install-deps build test

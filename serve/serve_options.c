@@ -142,17 +142,29 @@ static int take_count(const struct report *report, const char *option, uint32_t 
 
 /* ---- The server's ---- */
 
+static const char *const access_names[] = {
+    [ACCESS_NONE] = "none", [ACCESS_COMMON] = "common", [ACCESS_JSON] = "json"};
+
+static int find_access_format(const char *name) {
+    int format = ACCESS_JSON;
+    while (format >= 0 && strcmp(name, access_names[format]) != 0)
+        format--;
+    return format;
+}
+
 static int take_access_log(struct server *server) {
-    if (optarg == NULL || strcmp(optarg, "common") == 0)
-        server->access_format = ACCESS_COMMON;
-    else if (strcmp(optarg, "json") == 0)
-        server->access_format = ACCESS_JSON;
-    else if (strcmp(optarg, "none") == 0)
-        server->access_format = ACCESS_NONE;
-    else
+    const int format = optarg != NULL ? find_access_format(optarg) : ACCESS_COMMON;
+    if (format < 0)
         return report_usage(&server->report, "--access-log=%s: there are common, json and none",
                             optarg);
+    server->access_format = (enum access_format)format;
     return CLI_OK;
+}
+
+/* --access-log json, in two words, as all other options can be given: no module has such a name. */
+static void join_access_log(int argc, char **argv) {
+    if (optarg == NULL && optind < argc && find_access_format(argv[optind]) >= 0)
+        optarg = argv[optind++];
 }
 
 static int take_health(struct server *server) {
@@ -271,6 +283,8 @@ static int take_words(struct server *server, struct route *route, int argc, char
             *ret_has_help = true;
             return CLI_OK;
         }
+        if (option == OPT_ACCESS_LOG)
+            join_access_log(argc, argv);
         if (option == ':' || option == '?' || option == 'h')
             return report_bad_option(&server->report, argv);
         if (route == NULL && is_servers(option))

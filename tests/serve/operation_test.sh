@@ -100,7 +100,7 @@ stop
 
 # ---- The end ----
 
-serve "$hostile" --workers 2 --drain-timeout 20s || finish
+serve --access-log json "$hostile" --workers 2 --drain-timeout 20s || finish
 for i in 1 2 3 4; do
     curl -s -m 30 "$url/nap?700" >"$scratch/nap$i" &
     naps[i]=$!
@@ -110,6 +110,7 @@ begin=$(date +%s%N)
 stop
 wait "${naps[@]}"
 same "SIGTERM: what was accepted is finished" "$code $(cat "$scratch"/nap[1-4] | sort -u)" "0 napped 700"
+same "the format of the access log, as a word of its own" "$(grep -c '^{.*"status":200' "$scratch/access")" 4
 check "in time" test $((($(date +%s%N) - begin) / 1000000)) -lt 8000
 
 serve "$hostile" --workers 1 --drain-timeout 500ms || finish
