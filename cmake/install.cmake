@@ -48,7 +48,7 @@ install(CODE "
   if(failed)
     message(FATAL_ERROR \"the installed files do not know where husk-compile-worker is\")
   endif()")
-foreach(section 1 3)
+foreach(section 1 3 8)
   file(GLOB husk_man_pages CONFIGURE_DEPENDS docs/man/*.${section})
   install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
