@@ -26,7 +26,10 @@ make_install() {
 files() {
     (cd "$1" && find . ! -type d | sed -E 's#^\./##; s#^lib/[^/]+-linux-gnu/#lib/#; s#^lib64/#lib/#; s#\.so\.[0-9.]+$#.so.N#' | LC_ALL=C sort -u)
 }
+# husk-oci is built where json-c is, and husk-static where there is a static C library.
+has() { [ ! -x "$HUSK_BUILD/$1" ] || echo "$2"; }
 expected="bin/husk
+$(has husk-oci bin/husk-oci)
 $(cd "$HUSK_SOURCE/include" && LC_ALL=C ls -- *.h | sed 's#^#include/#')
 lib/cmake/Husk/HuskConfig.cmake
 lib/cmake/Husk/HuskConfigVersion.cmake
@@ -39,10 +42,13 @@ lib/libhusk_compile.so.N
 lib/pkgconfig/husk-compile.pc
 lib/pkgconfig/husk.pc
 libexec/husk/husk-compile-worker
-$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg examples/*.[ch] examples/*.sh examples/Makefile examples/guests/* |
+$(has husk-static libexec/husk/husk-static)
+$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE deploy/* docs/*.md docs/*.svg examples/*.[ch] examples/*.sh examples/Makefile examples/guests/* |
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
-share/man/man3/husk.3"
+share/man/man3/husk.3
+$(has husk-oci share/man/man8/husk-oci.8)"
+expected=$(grep . <<<"$expected")
 
 prefix=$scratch/prefix
 check "PREFIX" make_install PREFIX="$prefix"
