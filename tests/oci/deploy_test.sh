@@ -19,11 +19,13 @@ if ! command -v go >/dev/null; then
     finish
 fi
 checker=$HUSK_BUILD/oci/manifests-check
-if ! [ -x "$checker" ] && [ "${CI:-}" = true ]; then
+source=$HUSK_SOURCE/tests/oci/manifests
+is_built() { [ -x "$checker" ] && ! [ "$source/main.go" -nt "$checker" ] && ! [ "$source/go.mod" -nt "$checker" ]; }
+if ! is_built && [ "${CI:-}" = true ]; then
     skip "the manifests" "what reads them is not built here, which takes minutes: make test-oci"
     finish
 fi
-if ! (cd "$HUSK_SOURCE/tests/oci/manifests" && timeout 800 nice -n 5 go build -o "$checker" .) >"$scratch/go.log" 2>&1; then
+if ! is_built && ! (cd "$source" && timeout 800 nice -n 5 go build -o "$checker" .) >"$scratch/go.log" 2>&1; then
     skip "the manifests" "k8s.io/api cannot be had: $(tail -n 1 "$scratch/go.log" | cut -c 1-200)"
     finish
 fi

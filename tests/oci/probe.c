@@ -1,6 +1,6 @@
 /*
- * tests/oci/probe.c: a program that is run in containers, and does what its words say, one after the
- * other.
+ * tests/oci/probe.c: a program that is run in containers, and does what its words say, one after
+ * the other.
  */
 #include <errno.h>
 #include <stdio.h>
