@@ -347,6 +347,11 @@ prints "a time limit as JSON" '{"outcome":"deadline","limit":"wall","message":'
 run "a CPU time limit" 124 "$husk" run --cpu-timeout 50ms --invoke spin typed.wasm
 invoke grow 1 1:i32
 same "a memory limit" "$("$husk" run --max-memory 64K --invoke grow typed.wasm 1)" -1:i32
+echo '(module (memory 1) (func (export "_start") (if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable))))' >greedy.wat
+wat2wasm greedy.wat -o greedy.wasm
+run "a program fails at its memory limit" 134 "$husk" run --max-memory 128K greedy.wasm
+says "a program fails at its memory limit" "memory limit: the program has 64 KiB, and was refused more 1 time (--max-memory is 128 KiB)"
+run "a program does not get to its memory limit" 0 "$husk" run --max-memory 1M greedy.wasm
 run "a memory limit below what the module needs" 125 "$husk" run --max-memory 4K --invoke grow typed.wasm 1
 run "not a program" 125 "$husk" run typed.wasm
 says "not a program" "exports no _start"

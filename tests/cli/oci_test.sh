@@ -159,6 +159,44 @@ config "$(plain "$module" '' '' ',"mounts":[{"destination":"/out/'"${scratch#/}"
 create
 check "links and dots do not lead out of the root" test ! -e "$scratch/escaped" -a ! -e "$scratch/escaped2" -a -d "$bundle/rootfs/$scratch/escaped" -a -d "$bundle/rootfs/$scratch/escaped2"
 
+# ---- configs as containerd 1.6 and Podman 4.3 wrote them (tests/cli/oci), with folders of the test in the place of theirs ----
+engine() { # NAME: $new is what becomes of its config, $given what it was
+    new_bundle
+    mkdir -p "$bundle/files/shm" "$bundle/rootfs"
+    : >"$bundle/files/hosts"
+    cp "$bundle/rootfs/bin/native" "$bundle/rootfs/busybox"
+    given=$(sed "s|@BUNDLE@|$bundle|g" "$HUSK_SOURCE/tests/cli/oci/$1.json")
+    config "$given"
+    create
+    same "$1: the runtime's exit code" "$code" 7
+    new=$(cat "$bundle/config.json")
+}
+kept() { # NAME PART…: parts of the old config are in the new one
+    local name=$1 part
+    shift
+    for part in "$@"; do
+        contains "$name: it was there" "$given" "$part"
+        contains "$name: it stays" "$new" "$part"
+    done
+}
+engine containerd-pause
+same "containerd's pause container is untouched" "$new" "$given"
+engine containerd-cri
+kept containerd '"user":{"uid":65534,"gid":0,"additionalGids":[0]}' '"cpu":{"quota":50000,"period":100000}' '"memory":{"limit":67108864,"swap":67108864}' '"oomScoreAdj":0' \
+    '{"type":"network","path":"/proc/13098/ns/net"}' '{"destination":"/sys/fs/cgroup","type":"cgroup"' '{"allow":false,"access":"rwm"}' '"io.kubernetes.cri.container-type":"container"'
+for part in '"--timeout","20s"' '"--env","WHO"' '"destination":"/rootfs/config","type":"bind","source":"'"$bundle"'/volume","options":["rbind","rprivate","ro"]' \
+    '"destination":"/rootfs/etc/hosts"' '"destination":"/rootfs/dev/shm","type":"bind"' '"options":["rbind","ro","nosuid","nodev"]' '"--max-memory","53' \
+    '"--","/program.husk","cat","/config/file","env","write","/config/new","exit","3"]'; do
+    contains "containerd" "$new" "$part"
+done
+engine podman
+kept podman '{"type":"RLIMIT_NPROC","hard":1000,"soft":1000}' '"pids":{"limit":2048}' '"org.opencontainers.image.stopSignal":"15"'
+for part in '"root":{"path":"husk-root","readonly":true}' '"destination":"/rootfs","type":"bind","source":"'"$bundle"'/rootfs","options":["rbind","rw"' \
+    '"destination":"/rootfs/data"' '"destination":"/rootfs/run/.containerenv"' '"--env","container"'; do
+    contains "podman" "$new" "$part"
+done
+same "podman: the seccomp profile stays" "$(grep -oE '"seccomp":.*\}\]' <<<"$new" | cut -c 1-6000)" "$(grep -oE '"seccomp":.*\}\]' <<<"$given" | cut -c 1-6000)"
+
 # ---- images ----
 new_bundle
 "$husk" compile "$bundle/rootfs/app.wasm" -o "$bundle/rootfs/bin/app" >/dev/null

@@ -16,7 +16,7 @@ for target in $(grep -h -o -E '(^|`)make [a-z-]+' $documents | sed 's/.*make //'
 done
 
 # ---- names ----
-manuals=$(echo docs/man/*.[13])
+manuals=$(echo docs/man/*.[138])
 # The headers without their comments: a name that only a comment has does not exist.
 awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/*.h >"$scratch/headers"
 grep -ohE '^(HUSK_API|static inline)[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
@@ -57,7 +57,7 @@ done <"$scratch/metrics"
 {
     grep -ohE '\bHUSK_[A-Z0-9_]+' "$scratch/headers"
     sed -nE 's/.*HUSK_STATUS\(([A-Z_]+), [0-9]+.*/HUSK_E_\1/p' "$scratch/headers"
-    grep -rohE '\bHUSK_[A-Z0-9_]+' abi cli tests tools CMakeLists.txt Makefile # variables, options, the format
+    grep -rohE '\bHUSK_[A-Z0-9_]+' abi cli oci tests tools CMakeLists.txt Makefile # variables, options, the format
 } | sort -u >"$scratch/constants"
 # shellcheck disable=SC2086
 for name in $(grep -ohE '\bHUSK_[A-Z0-9_]*[A-Z0-9]' $documents $manuals | sort -u); do

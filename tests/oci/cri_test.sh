@@ -3,7 +3,7 @@
 . "$HUSK_SOURCE/tests/oci/lab.sh"
 crictl=$HUSK_BUILD/oci/crictl
 lab_need ctr umoci skopeo busybox
-[ -x "$crictl" ] || { skip all "no crictl: Go, and the network once (tools/install-deps oci)"; finish; }
+[ -x "$crictl" ] || { skip all "no crictl: it takes Go, minutes, and the network once (tools/install-deps oci)"; finish; }
 lab_namespace=k8s.io
 lab_probe
 # No registry: pod, pause and probe are imported. restrict_oom_score_adj: in a container of its own, root may not lower that.

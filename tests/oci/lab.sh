@@ -28,10 +28,7 @@ lab_need() { # PROGRAM…
 }
 
 lab_shims() {
-    local pid
-    for pid in $(pgrep -x containerd-shim || true; pgrep -f '^/?[^ ]*containerd-shim-runc-v2 ' || true); do
-        ! tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "-namespace $lab_namespace " || echo "$pid"
-    done | sort -u
+    pgrep -f "^/?[^ ]*containerd-shim-runc-v2 .*-address $scratch/" || true
 }
 
 # What is left of the containers: mounts, shims, control groups with processes or names of ours, files of the runtime.
