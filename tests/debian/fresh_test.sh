@@ -22,7 +22,7 @@ state() {
 install() { # NAME FILE…: as a user does who has the files
     local name=$1
     shift
-    inside apt-get -q -y --no-download --no-install-recommends install "$@" >"$scratch/log" 2>&1 || fail "$name" "$(tail -n 20 "$scratch/log")"
+    inside apt-get -q -y --no-install-recommends install "$@" >"$scratch/log" 2>&1 || fail "$name" "$(tail -n 20 "$scratch/log")"
 }
 state >"$scratch/before"
 check "the list of files is one" test "$(wc -l <"$scratch/before")" -gt 5000
@@ -98,15 +98,15 @@ done
 contains "bash completes" "$(inside bash -c '. /usr/share/bash-completion/completions/husk; COMP_WORDS=(husk sn); COMP_CWORD=1; _husk; echo "${COMPREPLY[@]}"')" snapshot
 
 # ---- and gone ----
-inside apt-get -q -y --no-download remove husk-compiler >"$scratch/log" 2>&1 || fail "remove husk-compiler" "$(tail -n 20 "$scratch/log")"
+inside apt-get -q -y remove husk-compiler >"$scratch/log" 2>&1 || fail "remove husk-compiler" "$(tail -n 20 "$scratch/log")"
 same "without the compiler: husk stays, and what is built with it goes" "$(inside dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' '*husk*' | grep 'ii' | tr -d ' \n')" \
     "$(cd "$root/new" && ls | sed -nE 's/_.*//; /^(husk|husk-serve|husk-oci|libhusk0)$/p' | sort | sed 's/$/ii/' | tr -d '\n')"
 contains "without the compiler: it is missing" "$(inside husk compile /tmp/work/module.wasm -o /tmp/work/x.husk 2>&1)" "the package husk-compiler"
 inside sh -c 'dpkg -i /new/*.deb' >"$scratch/log" 2>&1 || fail "once more" "$(tail -n 20 "$scratch/log")"
 mapfile -t names < <(inside dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' '*husk*' | sed -n 's/ ii.*//p')
-inside apt-get -q -y --no-download remove "${names[@]}" >"$scratch/log" 2>&1 || fail "remove" "$(tail -n 20 "$scratch/log")"
+inside apt-get -q -y remove "${names[@]}" >"$scratch/log" 2>&1 || fail "remove" "$(tail -n 20 "$scratch/log")"
 same "remove: no program is left" "$(inside find /usr /etc -name '*husk*' ! -path '*/doc/*' ! -path '/etc/*' 2>/dev/null)" ""
-inside apt-get -q -y --no-download purge "${names[@]}" >"$scratch/log" 2>&1 || fail "purge" "$(tail -n 20 "$scratch/log")"
+inside apt-get -q -y purge "${names[@]}" >"$scratch/log" 2>&1 || fail "purge" "$(tail -n 20 "$scratch/log")"
 state >"$scratch/after"
 same_file "purge: nothing is left" "$scratch/after" "$scratch/before"
 finish
