@@ -91,6 +91,23 @@ rmdir "$used/bin/husk"
 check "a file became a folder: uninstall afterwards" make_it uninstall PREFIX="$used"
 same "a file became a folder: nothing is left" "$(state "$used")" "$before"
 
+# ---- a full disk ----
+mkdir "$scratch/small"
+if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
+    export -f make_it
+    export scratch HUSK_SOURCE HUSK_BUILD
+    for size in 4k 64k 2m; do # full when the list is written, or with some of the files
+        same "a full disk, $size: all is removed" "$(unshare --mount --propagation private bash -c '
+            mount -t tmpfs -o size="$1" tmpfs "$scratch/small"
+            make_it install PREFIX="$scratch/small/prefix" && echo "it fits"
+            grep -qi "no space left\|cannot copy\|error" "$scratch/make.log" || echo "it does not say why"
+            make_it uninstall PREFIX="$scratch/small/prefix" || echo "nothing to uninstall"
+            find "$scratch/small/prefix" ! -type d 2>/dev/null' bash "$size" | grep -vx "nothing to uninstall")" ""
+    done
+else
+    skip "a full disk" "only root can make one"
+fi
+
 # ---- a list of somebody else's making ----
 mkdir -p "$scratch/victim/empty" "$used/share/husk"
 touch "$scratch/victim/file"

@@ -2,12 +2,12 @@
 # programs, and purged without a trace.
 . "$(dirname "$0")/system.sh"
 old=$scratch/old
-version=$(sed -nE 's/^project\(husk VERSION ([0-9.]+) .*/\1/p' "$HUSK_SOURCE/CMakeLists.txt")
+version=$(sed -nE 's/^#define HUSK_VERSION_[A-Z]+ ([0-9]+)$/\1/p' "$HUSK_SOURCE/include/husk_base.h" | paste -s -d .)
 make_packages
-mkdir "$scratch/older" # the same as an older version
+mkdir "$scratch/older" # the same as an older version; not optimised, which takes half of the time
 tar -C "$HUSK_SOURCE" --exclude=./.git --exclude='./build*' -cf - . | tar -C "$scratch/older" -xf -
-sed -i "s/^project(husk VERSION $version /project(husk VERSION 0.0.9 /" "$scratch/older/CMakeLists.txt"
-"$scratch/older/tools/build-packages" "$old" >"$scratch/log" 2>&1 || give_up "build-packages, an older version" "$scratch/log"
+sed -i -E 's/^(#define HUSK_VERSION_MINOR) .*/\1 0/; s/^(#define HUSK_VERSION_PATCH) .*/\1 9/' "$scratch/older/include/husk_base.h"
+DEB_BUILD_OPTIONS=noopt "$scratch/older/tools/build-packages" "$old" >"$scratch/log" 2>&1 || give_up "build-packages, an older version" "$scratch/log"
 start_system
 mkdir "$root/old"
 cp "$old"/*.deb "$root/old"
@@ -22,7 +22,7 @@ state() {
 install() { # NAME FILE…: as a user does who has the files
     local name=$1
     shift
-    inside apt-get -q -y --no-download --no-install-recommends install "$@" >"$scratch/log" 2>&1 || fail "$name" "$(tail -n 20 "$scratch/log")"
+    inside apt-get -q -y --no-install-recommends install "$@" >"$scratch/log" 2>&1 || fail "$name" "$(tail -n 20 "$scratch/log")"
 }
 state >"$scratch/before"
 check "the list of files is one" test "$(wc -l <"$scratch/before")" -gt 5000
@@ -41,8 +41,7 @@ same "husk alone: its version" "$(inside husk version)" "husk 0.0.9"
 out=$(inside husk compile /tmp/work/module.wasm -o /tmp/work/module.husk 2>&1)
 same "husk alone: it cannot compile" "$?" 125
 contains "husk alone says which package is missing" "$out" "the package husk-compiler"
-out=$(inside husk run /tmp/work/module.wasm 2>&1)
-contains "husk run says so, too" "$out" "the package husk-compiler"
+[ -z "$has_program" ] || contains "husk run says so, too" "$(inside husk run /tmp/work/program.wasm 2>&1)" "the package husk-compiler"
 contains "husk doctor says so, too" "$(inside husk doctor 2>&1)" "the package husk-compiler"
 check "husk alone inspects" inside husk inspect /tmp/work/module.wasm >/dev/null
 if [ -n "$has_program" ]; then
@@ -93,20 +92,20 @@ else
 fi
 for page in husk husk-run "3 husk"; do
     # shellcheck disable=SC2086
-    contains "man $page" "$(inside man -P cat $page 2>&1)" "VERSION"
+    contains "man $page" "$(inside man -P cat $page 2>&1)" "NAME"
 done
 contains "bash completes" "$(inside bash -c '. /usr/share/bash-completion/completions/husk; COMP_WORDS=(husk sn); COMP_CWORD=1; _husk; echo "${COMPREPLY[@]}"')" snapshot
 
 # ---- and gone ----
-inside apt-get -q -y --no-download remove husk-compiler >"$scratch/log" 2>&1 || fail "remove husk-compiler" "$(tail -n 20 "$scratch/log")"
+inside apt-get -q -y remove husk-compiler >"$scratch/log" 2>&1 || fail "remove husk-compiler" "$(tail -n 20 "$scratch/log")"
 same "without the compiler: husk stays, and what is built with it goes" "$(inside dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' '*husk*' | grep 'ii' | tr -d ' \n')" \
     "$(cd "$root/new" && ls | sed -nE 's/_.*//; /^(husk|husk-serve|husk-oci|libhusk0)$/p' | sort | sed 's/$/ii/' | tr -d '\n')"
 contains "without the compiler: it is missing" "$(inside husk compile /tmp/work/module.wasm -o /tmp/work/x.husk 2>&1)" "the package husk-compiler"
 inside sh -c 'dpkg -i /new/*.deb' >"$scratch/log" 2>&1 || fail "once more" "$(tail -n 20 "$scratch/log")"
 mapfile -t names < <(inside dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' '*husk*' | sed -n 's/ ii.*//p')
-inside apt-get -q -y --no-download remove "${names[@]}" >"$scratch/log" 2>&1 || fail "remove" "$(tail -n 20 "$scratch/log")"
+inside apt-get -q -y remove "${names[@]}" >"$scratch/log" 2>&1 || fail "remove" "$(tail -n 20 "$scratch/log")"
 same "remove: no program is left" "$(inside find /usr /etc -name '*husk*' ! -path '*/doc/*' ! -path '/etc/*' 2>/dev/null)" ""
-inside apt-get -q -y --no-download purge "${names[@]}" >"$scratch/log" 2>&1 || fail "purge" "$(tail -n 20 "$scratch/log")"
+inside dpkg --purge "${names[@]}" >"$scratch/log" 2>&1 || fail "purge" "$(tail -n 20 "$scratch/log")"
 state >"$scratch/after"
 same_file "purge: nothing is left" "$scratch/after" "$scratch/before"
 finish

@@ -45,6 +45,7 @@ mount_in() {
         [ -e "/dev/$device" ] && touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device"
     done
     ln -s /proc/self/fd "$root/dev/fd"
+    mkdir "$root/dev/pts" && mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx"
 }
 
 # Debian 12, as this machine's own apt is set up, with the packages NAME….

@@ -7,7 +7,7 @@ done
 unset MAKEFLAGS MAKELEVEL DESTDIR SOURCE_DATE_EPOCH
 packages=$HUSK_BUILD/packages
 "$HUSK_SOURCE/tools/build-packages" "$packages" >"$scratch/log" 2>&1 || { fail "build-packages" "$(tail -n 30 "$scratch/log")"; finish; }
-version=$(sed -nE 's/^project\(husk VERSION ([0-9.]+) .*/\1/p' "$HUSK_SOURCE/CMakeLists.txt")-1
+version=$(sed -nE 's/^#define HUSK_VERSION_[A-Z]+ ([0-9]+)$/\1/p' "$HUSK_SOURCE/include/husk_base.h" | paste -s -d .)-1
 cd "$packages" || exit 1
 mapfile -t names < <(ls -- *.deb | grep -v -e -dbgsym | sed 's/_.*//')
 for name in husk husk-compiler libhusk0 libhusk-dev; do
