@@ -40,6 +40,6 @@ same "no container is left" "$(pod ps -a -q)" ""
 same "no mount is left" "$(grep -F "$scratch/" /proc/self/mounts | grep -vE ' (tmpfs|overlay) .*/(tmp|run|root)')" ""
 find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -type d -path "*/$lab_namespace*" -depth -exec rmdir {} + 2>/dev/null
 # Podman makes it whatever it is told; one in use is not empty.
-find /sys/fs/cgroup -mindepth 2 -maxdepth 2 -type d -name libpod_parent -exec find {} -depth -type d -exec rmdir {} + \; 2>/dev/null
+find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/libpod_parent*" -depth -type d -exec rmdir {} + 2>/dev/null
 same "no control group is left" "$(find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/$lab_namespace*" -type d)" ""
 finish
