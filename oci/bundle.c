@@ -138,8 +138,8 @@ static int make_file(int parent, const char *name) {
 /* In a user namespace the runtime cannot make mount points in a folder of the host's root, so all
  * are here before. */
 int bundle_make_root(const struct bundle *bundle, int *ret_fd, struct husk_error *err) {
-    static const char *const folders[] = {"proc", "dev", "sys", GUEST_ROOT + 1};
-    static const char *const files[] = {OWN_HUSK + 1, OWN_IMAGE + 1};
+    static const char *const folders[] = {"proc", "dev", "sys", &GUEST_ROOT[1]};
+    static const char *const files[] = {&OWN_HUSK[1], &OWN_IMAGE[1]};
     bool has_all = make_folder(bundle->fd, OWN_ROOT) == 0;
     auto_fd fd = openat(bundle->fd, OWN_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     has_all = has_all && fd >= 0;

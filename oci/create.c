@@ -32,7 +32,7 @@ static int check_husk(const struct settings *settings, struct husk_error *err) {
 /* Without a file in a cache, the image is copied into the bundle. */
 static int copy_image(int root_fd, int image_fd, uint64_t bytes, struct husk_error *err) {
     auto_fd fd =
-        openat(root_fd, OWN_IMAGE + 1, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        openat(root_fd, &OWN_IMAGE[1], O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     off_t at = 0;
     ssize_t done = fd < 0 ? -1 : 1;
     while (done > 0 && (uint64_t)at < bytes)

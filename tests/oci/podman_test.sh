@@ -9,7 +9,7 @@ pod() { # WORD…: podman, with all that it keeps in the scratch folder
         --events-backend file --runtime "$oci" "$@"
 }
 # No network plugins, no journal; rlimits that a root in a container may set.
-basic=(--network none --log-driver k8s-file --ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
+basic=(--cgroup-parent "/$lab_namespace" --network none --log-driver k8s-file --ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
 tar -C "$scratch" -cf "$scratch/image.tar" probe.wasm
 if ! pod import -q "$scratch/image.tar" probe >/dev/null 2>"$scratch/err"; then
     skip all "Podman does not work here: $(tail -n 1 "$scratch/err" | cut -c 1-300)"
@@ -38,4 +38,8 @@ same "it was stopped by SIGTERM" "$(pod inspect --format '{{.State.ExitCode}}' l
 pod rm -f -a >/dev/null 2>&1
 same "no container is left" "$(pod ps -a -q)" ""
 same "no mount is left" "$(grep -F "$scratch/" /proc/self/mounts | grep -vE ' (tmpfs|overlay) .*/(tmp|run|root)')" ""
+find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -type d -path "*/$lab_namespace*" -depth -exec rmdir {} + 2>/dev/null
+# Podman makes it whatever it is told; one in use is not empty.
+find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/libpod_parent*" -depth -type d -exec rmdir {} + 2>/dev/null
+same "no control group is left" "$(find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/$lab_namespace*" -type d)" ""
 finish
