@@ -136,8 +136,10 @@ static void put_in_part(const struct pass *pass, uint64_t at, size_t count) {
 static int fill_part(struct pass *pass, uint64_t at, size_t count) {
     if (at + count <= pass->part_read_to)
         return 0;
-    const uint64_t rest = pass->part.to - at;
-    const size_t ahead = rest < PART_READ_BYTES ? (size_t)rest : PART_READ_BYTES;
+    uint64_t end = at + PART_READ_BYTES < pass->part.to ? at + PART_READ_BYTES : pass->part.to;
+    if (end > pass->data_end) /* what begins there may be a large hole */
+        end = pass->data_end > at + count ? pass->data_end : at + count;
+    const size_t ahead = (size_t)(end - at);
     pass->part_read_to = at + ahead;
     return read_part(pass->src_fd, pass->part.place + (at - pass->part.from), ahead, at);
 }
@@ -223,7 +225,6 @@ int content_hash_copy_apart(int src_fd, int fd, uint64_t bytes, const struct con
     struct pass pass = {.src_fd = src_fd,
                         .fd = fd,
                         .end = bytes,
-                        .data_end = bytes,
                         .written_to = UINT64_MAX,
                         .part = *part,
                         .is_unhashed = ret_hash == NULL};

@@ -40,7 +40,7 @@ struct content_part {
     uint64_t from, to;
 };
 /* The same, but what lies in the part goes to its place. In fd a hole is left there, of whole
- * pieces. The source is read as if it had no holes. ret_hash NULL: nothing is hashed. */
+ * pieces. ret_hash NULL: nothing is hashed. */
 int content_hash_copy_apart(int src_fd, int fd, uint64_t bytes, const struct content_part *part,
                             struct content_hash *ret_hash);
 /* The hash of the file, as if the CONTENT_HASH_BYTES from field_offset on were zero. They are read

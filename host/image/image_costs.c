@@ -10,9 +10,14 @@
 #include "layout.h"
 
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to) {
+    const uint64_t at = from;
     uint64_t total = 0, data, data_end;
     for (; image_file_next_data(file, from, to, &data, &data_end); from = data_end)
         total += data_end - data;
+    /* it is a hole of this file, unless nobody looks for any */
+    const struct image_file *stage = file->has_no_holes ? NULL : file->stage;
+    if (stage != NULL && at <= stage->stage_offset && stage->stage_offset < to)
+        total += stage->stage_data_bytes;
     return total;
 }
 

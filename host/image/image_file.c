@@ -224,9 +224,7 @@ int image_file_open(int fd, const struct husk_open_options *options, struct imag
         image_file_unref(file);
         return status;
     }
-    /* with a stage: there were none */
-    file->has_no_holes =
-        file->stage != NULL || (file->hash.pieces != NULL && !file->hash.has_holes);
+    file->has_no_holes = file->hash.pieces != NULL && !file->hash.has_holes;
     *ret_file = file;
     return 0;
 }

@@ -47,6 +47,7 @@ struct image_file {
     /* of a stage, which has no fd: its large pages, and where it was in the file */
     uint8_t *stage_base;
     uint64_t stage_bytes, stage_offset;
+    uint64_t stage_data_bytes; /* that were no holes in the file */
 };
 
 /* A function and the funcref that refers to it. */
@@ -244,7 +245,7 @@ bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t
                           uint64_t *ret_from, uint64_t *ret_to);
 /* image_stage.c. Choose contents of memory that a sandbox can take over, and make room for them:
  * stage->count bytes from stage_offset on, to stage->bytes. NULL: there are none, or no room, or
- * the file has holes. The file's offset moves. */
+ * they are mostly holes. The file's offset moves. */
 struct image_file *image_stage_begin(int fd, uint64_t file_bytes);
 /* HUSK_E_BAD_IMAGE: the stage is not what the program headers say. */
 int image_stage_check(const struct image_file *file, struct husk_error *err);

@@ -27,6 +27,8 @@
 
 /* As for any copy in large pages: less is not worth one, which must be cleared first. */
 #define STAGE_MIN_BYTES (1ull << 20)
+/* Holes are zeros in a stage, and may take memory: half of it must be data, in so many parts. */
+#define STAGE_PARTS_MAX 4096
 
 static bool do_overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes) {
     return a_bytes != 0 && b_bytes != 0 && a < b + b_bytes && b < a + a_bytes;
@@ -66,9 +68,11 @@ static bool is_alone(const Elf64_Ehdr *header, const Elf64_Phdr *phs, const Elf6
 static bool find_segment(const Elf64_Ehdr *header, const Elf64_Phdr *phs, uint64_t file_bytes,
                          struct image_segment *ret_segment) {
     const Elf64_Phdr *best = NULL;
+    uint32_t runs = 0;
     for (uint32_t i = 0; i < header->e_phnum; i++) {
-        if (!is_sane(&phs[i], file_bytes))
-            return false;
+        runs += phs[i].p_type == PT_LOAD && phs[i].p_filesz != 0;
+        if (!is_sane(&phs[i], file_bytes) || runs > IMAGE_RUNS_MAPPED_MAX)
+            return false; /* more runs would be made flat first */
         if (is_candidate(&phs[i]) && (best == NULL || phs[i].p_filesz > best->p_filesz))
             best = &phs[i];
     }
@@ -114,10 +118,29 @@ static uint8_t *reserve(uint64_t bytes) {
     return place;
 }
 
+/* How much of the segment is no hole. 0: it has too many to count. */
+static uint64_t data_bytes_of(int fd, const struct image_segment *segment) {
+    const off_t end = (off_t)(segment->file_offset + segment->file_bytes);
+    off_t at = (off_t)segment->file_offset, hole;
+    uint64_t total = 0;
+    for (int i = 0; i < STAGE_PARTS_MAX; i++, at = hole) {
+        at = lseek(fd, at, SEEK_DATA);
+        if (at < 0 || at >= end)
+            return total;
+        hole = lseek(fd, at, SEEK_HOLE);
+        if (hole < 0 || hole >= end)
+            return total + (uint64_t)(end - at);
+        total += (uint64_t)(hole - at);
+    }
+    return 0;
+}
+
 struct image_file *image_stage_begin(int fd, uint64_t file_bytes) {
     struct image_segment segment;
-    const off_t hole = lseek(fd, 0, SEEK_HOLE);
-    if (hole < 0 || (uint64_t)hole < file_bytes || !look(fd, file_bytes, &segment))
+    if (!look(fd, file_bytes, &segment))
+        return NULL;
+    const uint64_t data_bytes = data_bytes_of(fd, &segment);
+    if (data_bytes < segment.file_bytes / 2)
         return NULL;
     struct image_file *stage = calloc(1, sizeof *stage);
     if (stage == NULL)
@@ -134,7 +157,8 @@ struct image_file *image_stage_begin(int fd, uint64_t file_bytes) {
     stage->bytes = stage->stage_base + lead;
     stage->count = segment.file_bytes;
     stage->stage_offset = segment.file_offset;
-    stage->has_no_holes = true;
+    stage->stage_data_bytes = data_bytes;
+    stage->has_no_holes = true; /* they have become zeros */
     return stage;
 }
 

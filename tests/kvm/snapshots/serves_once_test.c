@@ -122,6 +122,52 @@ TEST(contents_are_those_of_the_file) {
         }
 }
 
+static uint8_t *file_bytes(const char *path, size_t *ret_count) {
+    uint8_t *bytes = NULL;
+    struct husk_error err;
+    CHECK_OK(file_read(path, 64 * MIB, &bytes, ret_count, &err), err);
+    return bytes;
+}
+
+/* Pages of zeros, which are holes of the file: some, and nearly all. */
+TEST(holes) {
+    SKIP_WITHOUT_COMPILER();
+    for (int is_sparse = 0; is_sparse < 2; is_sparse++)
+        for (int i = 0; i < 2; i++) {
+            struct saved saved;
+            size_t count = 0;
+            husk_image *ordinary = NULL;
+            saved_make(&saved, 64 * 1024, 9 * MIB);
+            uint8_t *bytes = file_bytes(saved.path, &count);
+            for (size_t at = 2 * MIB; at + MIB < count; at += MIB) /* whole pages, mostly */
+                memset(bytes + at, 0, is_sparse ? MIB - 4096 : 3 * 65536);
+            image_hash_again(bytes, count);
+            int fd = open(saved.path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+            CHECK(fd >= 0 && ftruncate(fd, (off_t)count) == 0);
+            for (size_t at = 0; at < count; at += 4096) {
+                const size_t part = count - at < 4096 ? count - at : 4096;
+                static const uint8_t zeros[4096];
+                if (memcmp(bytes + at, zeros, part) != 0)
+                    CHECK(pwrite(fd, bytes + at, part, (off_t)at) == (ssize_t)part);
+            }
+            close(fd);
+            free(bytes);
+            struct wat_lab *lab = &saved.lab;
+            CHECK_OK(husk_image_open(lab->engine, saved.path, NULL, &ordinary, &lab->err),
+                     lab->err);
+            CHECK_OK(husk_sandbox_new(ordinary, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+            saved.sum = wat_call_i32(lab, "sum", 0);
+            husk_sandbox_free(lab->sandbox);
+            husk_image *image = open_once(&saved, i == 0 ? &once : &once_unhashed);
+            CHECK((image->code->file->stage != NULL) == !is_sparse);
+            CHECK_EQ_U64(image->code->data_excess_bytes, ordinary->code->data_excess_bytes);
+            check_contents(&saved, image, NULL);
+            husk_image_unref(ordinary);
+            husk_image_unref(image);
+            saved_done(&saved);
+        }
+}
+
 TEST(the_file_changes_afterwards) {
     SKIP_WITHOUT_COMPILER();
     struct saved saved;
@@ -186,13 +232,6 @@ TEST(used_machines) {
     CHECK_STATUS(husk_sandbox_restore(lab->sandbox, image, &lab->err), HUSK_E_STATE);
     husk_image_unref(image);
     saved_done(&saved);
-}
-
-static uint8_t *file_bytes(const char *path, size_t *ret_count) {
-    uint8_t *bytes = NULL;
-    struct husk_error err;
-    CHECK_OK(file_read(path, 64 * MIB, &bytes, ret_count, &err), err);
-    return bytes;
 }
 
 static void file_set(const char *path, const uint8_t *bytes, size_t count) {
