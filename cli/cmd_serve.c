@@ -33,8 +33,9 @@ int cmd_serve(int argc, char **argv) {
         (void)execv(path, argv);
     if (errno == ENOENT)
         cli_error(&err, HUSK_E_NOT_FOUND,
-                  "this husk was built without " NAME ", because there was no libmicrohttpd: "
-                  "install that (Debian: libmicrohttpd-dev), and build and install husk again");
+                  NAME
+                  " is not beside husk: install the package " NAME ", or, if husk was built "
+                  "here, libmicrohttpd with headers (Debian: libmicrohttpd-dev), and build again");
     else
         cli_error(&err, HUSK_E_SYS, "cannot execute " NAME ": %s", strerror(errno));
     return report_error(&report_serve, NULL, &err);
