@@ -322,7 +322,8 @@ struct lower_func {
     /* the current instruction. Before the first one, only its offset is set: the body's */
     struct wasm_instr instr;
     const struct lower_row *row;
-    bool is_dropped; /* the next instruction drops its value */
+    bool is_dropped;        /* the next instruction drops its value */
+    uint32_t touches_count; /* lower_touch.c */
     uint64_t stamp;
     int status;
 };

@@ -13,14 +13,16 @@
 #define FOR_READING 0
 #define LOCALITY_ALL 3
 #define CACHE_OF_DATA 1
+/* Of a function; the rest are loads: each touch makes blocks. */
+#define TOUCHES_MAX 64
 
 /* Strict mode makes the load, like all others; so does the fast tier. Addresses of 64 bits, and
  * memories with pages of one byte, have checks before the load, and are left at that. */
 bool lower_is_touch(const struct lower_func *lf) {
     const struct lower_module *lm = lf->lm;
     const struct wasm_memory *memory = program_memory(lm->program, lf->instr.mem.memory_idx);
-    return lf->is_dropped && !lm->is_strict && lm->tier == LOWER_TIER_FULL &&
-           !memory->limits.is_64 && !memory->has_byte_pages;
+    return lf->is_dropped && lf->touches_count < TOUCHES_MAX && !lm->is_strict &&
+           lm->tier == LOWER_TIER_FULL && !memory->limits.is_64 && !memory->has_byte_pages;
 }
 
 /* The sum does not wrap: index and offset have 32 bits. */
@@ -52,6 +54,7 @@ static void load_if(struct lower_func *lf, LLVMValueRef condition, LLVMValueRef 
 void lower_touch(struct lower_func *lf, LLVMValueRef index64, LLVMValueRef pointer,
                  LLVMValueRef bytes) {
     struct lower_module *lm = lf->lm;
+    lf->touches_count++;
     lower_locate(lf);
     load_if(lf, is_outside(lf, index64, bytes), pointer);
     LLVMValueRef args[] = {pointer, lower_const_i32(lm, FOR_READING),

@@ -13,7 +13,7 @@ mkdir -p "$copy"
 tar -C "$HUSK_SOURCE" --exclude=./.git --exclude='./build*' -cf - . | tar -C "$copy" -xf -
 touch -d 2001-01-01 "$copy"/docs/*.md "$copy/README.md" "$copy"/include/*.h
 umask 077
-LC_ALL=C.UTF-8 LANG=C.UTF-8 TZ=Pacific/Auckland HOME=/nonexistent CFLAGS=-Os MAKEFLAGS=-j1 build_in "$copy" "$scratch/there"
+LC_ALL=C.UTF-8 LANG=C.UTF-8 TZ=Pacific/Auckland HOME="$scratch/no home" CFLAGS=-Os MAKEFLAGS=-j1 build_in "$copy" "$scratch/there"
 same "the same packages" "$(ls "$scratch/there" | grep '\.deb$')" "$(ls "$scratch/here" | grep '\.deb$')"
 check "there are packages" test "$(find "$scratch/here" -name '*.deb' | wc -l)" -ge 7
 for package in "$scratch"/here/*.deb; do
