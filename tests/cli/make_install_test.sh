@@ -26,7 +26,7 @@ make_install() {
 files() {
     (cd "$1" && find . ! -type d | sed -E 's#^\./##; s#^lib/[^/]+-linux-gnu/#lib/#; s#^lib64/#lib/#; s#\.so\.[0-9.]+$#.so.N#' | LC_ALL=C sort -u)
 }
-expected="bin/husk$([ ! -x "$HUSK_BUILD/husk-serve" ] || printf '\nbin/husk-serve')
+expected="bin/husk
 $(cd "$HUSK_SOURCE/include" && LC_ALL=C ls -- *.h | sed 's#^#include/#')
 lib/cmake/Husk/HuskConfig.cmake
 lib/cmake/Husk/HuskConfigVersion.cmake
