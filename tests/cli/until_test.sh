@@ -56,7 +56,9 @@ cat >ask.wat <<'WAT'
 WAT
 wat2wasm --debug-names ask.wat -o ask.wasm
 same "husk run has no --until" "$("$husk" run --until stdin ask.wasm 2>/dev/null; echo $?)" 2
-contains "husk run has no --terminals" "$("$husk" run --terminals ask.wasm 2>&1)" "bad option '--terminals'"
+for option in --terminals "--until stdin" "--output x.husk"; do
+    contains "husk run has no $option" "$("$husk" run $option ask.wasm 2>&1)" "bad option '${option% *}': it is one of husk snapshot"
+done
 same "--until wants a word" "$("$husk" snapshot ask.wasm --until 2>/dev/null; echo $?)" 2
 contains "not a name" "$("$husk" snapshot ask.wasm --until 'a\x' 2>&1)" "is not a name as husk inspect prints them"
 need_kvm
