@@ -150,6 +150,33 @@ TEST(addresses) {
     wat_lab_close(&lab);
 }
 
+/* What a call had grown is gone with the restore or load, and so is what was known of it. */
+TEST(memory_that_is_smaller_again) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    husk_image *snapshot = NULL;
+    lab_open(&lab, two, 2);
+    check_answer(&lab, 8, 16, 2, 15);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ_I64(wat_call_i32(&lab, "grow", 2), 1);
+        check_answer(&lab, 3 * END - 4, 2 * END, 2, 15);
+        check_answer(&lab, 2 * END, 3 * END - 4, 2, 15);
+        if (i % 2 == 0)
+            CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+        else
+            CHECK_OK(husk_sandbox_load(lab.sandbox, i == 1 ? lab.image : snapshot, lab.imports,
+                                       &lab.err),
+                     lab.err);
+        CHECK_EQ_I64(ask(&lab, 2 * END, 8), WASI_EFAULT);
+        CHECK_EQ_I64(ask(&lab, 8, END - 3), WASI_EFAULT);
+        check_answer(&lab, END - 4, 8, 2, 15);
+        CHECK_EQ_I64(ask(&lab, END - 4, 2 * END), WASI_EFAULT);
+    }
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
 /* The guest's code knows memory 0 only. */
 TEST(a_second_memory) {
     SKIP_WITHOUT_COMPILER();
