@@ -177,6 +177,52 @@ TEST(memory_that_is_smaller_again) {
     wat_lab_close(&lab);
 }
 
+static int stop(husk_caller *caller, void *user, const struct husk_value *args,
+                struct husk_value *results) {
+    bool *const is_over = user;
+    (void)args;
+    (void)results;
+    return *is_over ? 0 : husk_caller_pending(caller);
+}
+
+/* The environment becomes another one while a call is pending, parked or not, in the sandbox that
+ * knows an answer and in one that a snapshot brought it. */
+TEST(another_environment_in_mid_call) {
+    SKIP_WITHOUT_COMPILER();
+    static const char text[] = "(module (import \"env\" \"stop\" (func $stop))"
+                               " (import \"wasi_snapshot_preview1\" \"environ_sizes_get\""
+                               "  (func $env (param i32 i32) (result i32)))"
+                               " (memory (export \"memory\") 1)"
+                               " (func (export \"run\") (result i32)"
+                               "  (drop (call $env (i32.const 0) (i32.const 4)))"
+                               "  (drop (call $env (i32.const 0) (i32.const 4))) (call $stop)"
+                               "  (drop (call $env (i32.const 8) (i32.const 12)))"
+                               "  (i32.add (i32.mul (i32.load (i32.const 4)) (i32.const 100))"
+                               "           (i32.load (i32.const 12)))))";
+    struct wat_lab lab;
+    husk_image *snapshot = NULL;
+    bool is_over = false;
+    lab_begin(&lab, two, 2);
+    wat_lab_func(&lab, "stop", ">", stop, &is_over);
+    wat_lab_open(&lab, text, NULL);
+    for (int i = 0; i < 3; i++) {
+        is_over = false;
+        set_env(&lab, two, 2);
+        CHECK_OK(wat_call(&lab, "run", NULL, 0, &(struct husk_value){0}, 1), lab.err);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_PENDING);
+        if (i == 1)
+            CHECK_OK(husk_sandbox_park(lab.sandbox, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+        if (i == 2)
+            CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+        set_env(&lab, two, 1);
+        is_over = true;
+        CHECK_EQ_I64(wat_again(&lab, lab.sandbox, HUSK_RETURNED), 1500 + 11);
+        husk_image_unref(snapshot);
+    }
+    wat_lab_close(&lab);
+}
+
 /* The guest's code knows memory 0 only. */
 TEST(a_second_memory) {
     SKIP_WITHOUT_COMPILER();
