@@ -141,10 +141,12 @@ int take_listen_option(struct run *run, const char *option, const char *text);
 int listeners_open(struct run *run, struct husk_error *err);
 void listeners_done(struct run *run);
 
-/* streams.c. The streams must live as long as the request. streams_json() prints members of an
- * object. */
+/* streams.c. The streams must live as long as the request. With --until and --json, what the
+ * program writes is collected: streams_check() refuses what was cut short, streams_json() prints
+ * members of an object. */
 void streams_give(const struct run *run, struct husk_wasi_stream streams[3],
                   struct husk_wasi_request *request);
+int streams_check(const struct run *run, struct husk_error *err);
 void streams_json(const struct run *run);
 
 /* until.c. until_define() makes the import of --until stop the program; HUSK_E_NOT_FOUND: there is

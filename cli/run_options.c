@@ -127,9 +127,12 @@ static int take_invoke(struct run *run) {
 }
 
 /* Options of husk snapshot alone. */
-static int take_snapshot_option(struct run *run, int option, char **argv) {
+static int take_snapshot_option(struct run *run, int option) {
     if (!run->is_snapshot)
-        return report_bad_option(&run->report, argv);
+        return report_usage(&run->report, "bad option '--%s': it is one of husk snapshot",
+                            option == OPT_UNTIL       ? "until"
+                            : option == OPT_TERMINALS ? "terminals"
+                                                      : "output");
     if (option == OPT_UNTIL)
         run->until = optarg;
     else if (option == OPT_TERMINALS)
@@ -175,7 +178,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_NEW_SURROUNDINGS: run->has_new_surroundings = true; return CLI_OK;
     case OPT_UNTIL:
     case OPT_TERMINALS:
-    case 'o': return take_snapshot_option(run, option, argv);
+    case 'o': return take_snapshot_option(run, option);
     case 'O':
         if (parse_opt_level(optarg, &run->compile.options.opt_level))
             return CLI_OK;

@@ -9,6 +9,9 @@
 
 #include "run.h"
 
+/* Of each stream, for JSON: it is text then, up to six times as long. */
+#define COLLECTED_MAX_BYTES (64ull << 20)
+
 /* Streams of husk's own that must not look like what they are. A signal that husk has a handler for
  * ends the program's call, so a read or write that one ended need not be made again. */
 static int64_t read_own(void *user, void *bytes, size_t count) {
@@ -57,20 +60,34 @@ void streams_give(const struct run *run, struct husk_wasi_stream streams[3],
     for (int i = 1; i < 3 && is_collected; i++) {
         streams[i] = (struct husk_wasi_stream)HUSK_WASI_STREAM_INIT;
         streams[i].kind = HUSK_WASI_BUFFER;
+        streams[i].limit_bytes = COLLECTED_MAX_BYTES;
     }
     request->stdin_stream = &streams[0];
     request->stdout_stream = &streams[1];
     request->stderr_stream = &streams[2];
 }
 
-/* In JSON: what the program wrote, if it was collected. */
+static const char *const stream_names[] = {"stdin", "stdout", "stderr"};
+
+/* A program that could not write all has seen an error that it will not see elsewhere. */
+int streams_check(const struct run *run, struct husk_error *err) {
+    for (uint32_t i = 1; i < 3; i++) {
+        struct husk_wasi_output output = HUSK_WASI_OUTPUT_INIT;
+        if (husk_sandbox_wasi_output(run->sandbox, i, &output, NULL) == 0 && output.has_lost)
+            return cli_error(err, HUSK_E_LIMIT,
+                             "the program wrote more than %llu bytes to %s, which --json "
+                             "collects; there is no such limit without --json",
+                             COLLECTED_MAX_BYTES, stream_names[i]);
+    }
+    return 0;
+}
+
 void streams_json(const struct run *run) {
-    static const char *const names[] = {"stdin", "stdout", "stderr"};
     for (uint32_t i = 1; i < 3; i++) {
         struct husk_wasi_output output = HUSK_WASI_OUTPUT_INIT;
         if (husk_sandbox_wasi_output(run->sandbox, i, &output, NULL) != 0)
             continue;
-        printf(",\"%s\":", names[i]);
+        printf(",\"%s\":", stream_names[i]);
         json_string(stdout, output.count != 0 ? output.bytes : "", output.count);
     }
 }

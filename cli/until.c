@@ -101,7 +101,9 @@ static int report_saved(const struct run *run) {
 int until_save(struct run *run) {
     husk_image *snapshot = NULL;
     struct husk_error err;
-    int status = husk_sandbox_snapshot(run->sandbox, &snapshot, &err);
+    int status = streams_check(run, &err);
+    if (status == 0)
+        status = husk_sandbox_snapshot(run->sandbox, &snapshot, &err);
     if (status == 0)
         status = surroundings_note(run, snapshot, &err);
     if (status == 0)
@@ -124,6 +126,9 @@ static void report_early_json(const struct run *run, const struct husk_outcome *
  * A program whose _start returns has exited with 0. */
 int until_report_early(const struct run *run, const struct husk_outcome *outcome) {
     const int exit_code = outcome->kind == HUSK_EXITED ? outcome->exit_code : 0;
+    struct husk_error err;
+    if (streams_check(run, &err) != 0)
+        return report_error(&run->report, run->path, &err);
     if (run->report.is_json) {
         report_early_json(run, outcome);
     } else {

@@ -56,7 +56,9 @@ cat >ask.wat <<'WAT'
 WAT
 wat2wasm --debug-names ask.wat -o ask.wasm
 same "husk run has no --until" "$("$husk" run --until stdin ask.wasm 2>/dev/null; echo $?)" 2
-contains "husk run has no --terminals" "$("$husk" run --terminals ask.wasm 2>&1)" "bad option '--terminals'"
+for option in --terminals "--until stdin" "--output x.husk"; do
+    contains "husk run has no $option" "$("$husk" run $option ask.wasm 2>&1)" "bad option '${option% *}': it is one of husk snapshot"
+done
 same "--until wants a word" "$("$husk" snapshot ask.wasm --until 2>/dev/null; echo $?)" 2
 contains "not a name" "$("$husk" snapshot ask.wasm --until 'a\x' 2>&1)" "is not a name as husk inspect prints them"
 need_kvm
@@ -202,6 +204,34 @@ same "in JSON: exits" "$("$husk" snapshot ask.wasm -o none.husk --json --invoke 
 same "in JSON" "$("$husk" snapshot ask.wasm -o json.husk --json --until stdin)" \
     '{"outcome":"standing","until":"stdin","snapshot":"json.husk","stdout":"ready\u000a","stderr":""}'
 same "in JSON: the file" "$(printf 'x\n' | "$husk" run json.husk | head -n 1)" x
+# big N: writes N times 1 MiB, and reads; or it exits with the errno of a write.
+cat >big.wat <<'WAT'
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 17)
+  (func (export "big") (param $times i32) (result i32) (local $errno i32)
+    (memory.fill (i32.const 65536) (i32.const 0x61) (i32.const 1048576))
+    (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 1048576))
+    (loop
+      (if (local.tee $errno (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (then (call $exit (local.get $errno))))
+      (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+    (i32.store (i32.const 4) (i32.const 10))
+    (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))))
+WAT
+wat2wasm big.wat -o big.wasm
+same "in JSON: much" "$("$husk" snapshot big.wasm -o big.husk --json --invoke big 20 --until stdin | grep -o 'stdout":"a*"' | wc -c)" $((20 * 1048576 + 11))
+check "in JSON: much: the file" test -s big.husk
+for times in 64 65 66; do # what a program that cannot write makes of it is in no snapshot
+    rm -f big.husk
+    "$husk" snapshot big.wasm -o big.husk --json --invoke big $times --until stdin >big.json
+    same "in JSON: $times MiB: exit code" $? $((times > 64 ? 125 : 0))
+    check "in JSON: $times MiB: the file" test $((times > 64)) = "$(test -e big.husk; echo $?)"
+done
+contains "in JSON: too much" "$(tail -c 300 big.json)" "wrote more than 67108864 bytes to stdout, which --json collects"
+same "not in JSON: no limit" "$("$husk" snapshot big.wasm -o big.husk --invoke big 66 --until stdin | wc -c)" $((66 * 1048576))
 cat >names.wat <<'WAT'
 (module (import "a.b" "c d\00" (func $f)) (import "a" "b.c" (func $g)) (memory (export "memory") 1) (func (export "_start") (call $f) (call $g)))
 WAT

@@ -186,6 +186,8 @@ void *__real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t off
 int __real_munmap(void *at, size_t bytes);
 int __real_mprotect(void *at, size_t bytes, int prot);
 int __real_madvise(void *at, size_t bytes, int advice);
+void *__real_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
+void *__wrap_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
 void *__wrap_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset);
 int __wrap_munmap(void *at, size_t bytes);
 int __wrap_mprotect(void *at, size_t bytes, int prot);
@@ -248,6 +250,18 @@ int __wrap_munmap(void *at, size_t bytes) {
 
 int __wrap_mprotect(void *at, size_t bytes, int prot) {
     return is_over("mprotect", 0, ENOMEM) ? -1 : __real_mprotect(at, bytes, prot);
+}
+
+/* To a fixed place that is counted already; where it comes from stays mapped. If all fail, that is
+ * a kernel which does not know how. */
+void *__wrap_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...) {
+    va_list args;
+    va_start(args, flags);
+    void *to = va_arg(args, void *);
+    va_end(args);
+    return is_over("mremap", 0, atomic_load(&armed_mode) == FAULT_EVER ? EINVAL : ENOMEM)
+               ? MAP_FAILED
+               : __real_mremap(at, bytes, new_bytes, flags, to);
 }
 
 /* Advice that is no more than that may fail, and nobody looks. */

@@ -29,6 +29,7 @@ judged "another trap" "${start}call 0\n= trap zero\n" "${start}call 0\n= trap un
 judged "a kind of V8's that is two of Husk's" "${start}call 0\n= trap signature\n" "${start}call 0\n= trap mismatch\n" True "- 0 0 2"
 judged "a miss at a level that may miss" "${start}call 0\n= trap memory\nfresh\n" "${start}call 0\n= returned\n" False "- 1 1 1"
 judged "a miss at a level that may not" "${start}call 0\n= trap memory\nfresh\n" "${start}call 0\n= returned\n" True "end 0 0 2"
+judged "a miss in a module that must trap" "${start}call 0\n= trap memory\n" "${start}call 0\n= returned\n" "False, False" "end 0 1 1"
 judged "out of bounds where V8 is not" "${start}call 0\n= returned\n" "${start}call 0\n= trap memory\n" False "end 0 0 2"
 judged "other host calls before a miss" "${start}call 0\n host 1 ->\n= trap memory\n" "${start}call 0\n= returned\n" False "host calls before an access out of bounds 0 1 1"
 judged "the call after one out of time" "${start}call 0\n= trap timeout\nfresh\nstart\n= returned\ncall 1\n= returned\n" \

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault_wraps.h"
 #include "file.h"
 #include "harness.h"
 #include "image_builder.h"
@@ -313,6 +314,186 @@ TEST(another_file_than_it_was) {
     stage->count -= 4096;
     CHECK_STATUS(image_stage_check(image->code->file, &saved.lab.err), HUSK_E_BAD_IMAGE);
     stage->count += 4096;
+    husk_image_unref(image);
+    saved_done(&saved);
+}
+
+/* ---- Failures ---- */
+
+/* Opens the file, makes a sandbox, and looks at its contents, while the n-th operation of one of
+ * the two fails. Returns the status of that step. */
+static int try_step(struct saved *saved, bool is_opening, unsigned nth, bool *ret_has_fired) {
+    husk_image *image = NULL;
+    struct wat_lab *lab = &saved->lab;
+    if (is_opening)
+        fault_arm(FAULT_ONCE, nth, NULL);
+    int status = husk_image_open(lab->engine, saved->path, &once, &image, &lab->err);
+    if (!is_opening && status == 0) {
+        fault_arm(FAULT_ONCE, nth, NULL);
+        status = husk_sandbox_new(image, NULL, NULL, &lab->sandbox, &lab->err);
+    }
+    *ret_has_fired = fault_has_fired();
+    fault_disarm();
+    if (status == 0 && is_opening)
+        check_contents(saved, image, NULL);
+    else if (status == 0)
+        CHECK_EQ_I64(wat_call_i32(lab, "sum", 0), saved->sum);
+    husk_sandbox_free(lab->sandbox);
+    lab->sandbox = NULL;
+    husk_image_unref(image);
+    husk_engine_trim(lab->engine, 0);
+    return status;
+}
+
+TEST(each_operation_may_fail) {
+    SKIP_WITHOUT_COMPILER();
+    struct saved saved;
+    saved_make(&saved, 64 * 1024, 9 * MIB);
+    for (int is_opening = 0; is_opening < 2; is_opening++) {
+        bool has_fired = true;
+        unsigned nth = 1, failures = 0;
+        CHECK_EQ_I64(try_step(&saved, is_opening, FAULT_NEVER, &has_fired), 0);
+        for (has_fired = true; has_fired; nth++) {
+            const long blocks = fault_live_blocks(), mapped = fault_live_mapped();
+            failures += try_step(&saved, is_opening, nth, &has_fired) != 0;
+            CHECK_EQ_I64(fault_live_mapped(), mapped);
+            CHECK_EQ_I64(fault_live_blocks(), blocks);
+        }
+        CHECK(nth > 10 && failures > 5);
+    }
+    saved_done(&saved);
+}
+
+/* By kernels that cannot move pages and leave their place mapped, they are copied. */
+TEST(pages_that_cannot_move) {
+    SKIP_WITHOUT_COMPILER();
+    static const uint32_t parts[][2] = {{0, 9 * MIB + 65536}, {3 * MIB + 4096, 6 * MIB + 8192}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct saved saved;
+        saved_make(&saved, parts[i][0], parts[i][1]);
+        husk_image *image = open_once(&saved, &once);
+        fault_arm(FAULT_EVER, 1, "mremap");
+        check_contents(&saved, image, NULL);
+        CHECK(fault_has_fired());
+        fault_disarm();
+        husk_image_unref(image);
+        saved_done(&saved);
+    }
+}
+
+/* ---- What a sandbox does with them ---- */
+
+/* A memory image of contents that were taken over, mapped elsewhere among them. */
+TEST(memory_images) {
+    SKIP_WITHOUT_COMPILER();
+    struct saved saved;
+    struct wat_lab *lab = &saved.lab;
+    husk_memory_image *part = NULL;
+    const struct husk_range from = {.addr = MIB, .count = 3 * MIB};
+    const struct husk_range to = {.addr = 5 * MIB + 4096, .count = 3 * MIB};
+    saved_make(&saved, 0, 9 * MIB);
+    husk_image *image = open_once(&saved, &once);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_memory_image_new(lab->sandbox, &from, &part, &lab->err), lab->err);
+    CHECK_EQ_I64(wat_call_i32(lab, "sum", 0), saved.sum);
+    CHECK_OK(husk_memory_image_map(lab->sandbox, &to, part, 0, &lab->err), lab->err);
+    uint8_t there[64], here[64];
+    CHECK_OK(husk_memory_read(lab->sandbox, &(struct husk_range){.addr = MIB + 8192, .count = 64},
+                              there, &lab->err),
+             lab->err);
+    CHECK_OK(husk_memory_read(lab->sandbox,
+                              &(struct husk_range){.addr = 5 * MIB + 4096 + 8192, .count = 64},
+                              here, &lab->err),
+             lab->err);
+    CHECK_MEM(there, here, sizeof there);
+    CHECK_EQ_I64(wat_call_i32(lab, "poke", 6 * MIB), 77);
+    CHECK_STATUS(husk_sandbox_restore(lab->sandbox, image, &lab->err), HUSK_E_STATE);
+    CHECK_EQ_I64(wat_call_i32(lab, "poke", 6 * MIB), 77);
+    husk_memory_image_unref(part);
+    husk_image_unref(image);
+    saved_done(&saved);
+}
+
+static int ask_later(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
+    struct husk_error err;
+    husk_image *snapshot = NULL;
+    int *const calls = user;
+    if (++*calls == 1)
+        return husk_caller_pending(caller);
+    if (*calls == 3) /* in the sandbox that took them over */
+        CHECK_STATUS(husk_caller_snapshot(caller, &snapshot, &err), HUSK_E_STATE);
+    results[0].of.i32 = args[0].of.i32 + 1;
+    return 0;
+}
+
+static const char standing_module[] =
+    "(module (import \"env\" \"ask\" (func $ask (param i32) (result i32)))"
+    " (memory (export \"memory\") 80)"
+    " (func $sum (param $at i32) (result i32) (local $sum i32)"
+    "  (loop (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 31))"
+    "                                 (i32.load (local.get $at))))"
+    "   (br_if 0 (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4)))"
+    "                      (i32.const 5242880))))"
+    "  (local.get $sum))"
+    " (func (export \"run\") (result i32) (local $at i32)"
+    "  (loop (i32.store (local.get $at) (i32.mul (local.get $at) (i32.const 77)))"
+    "   (br_if 0 (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4)))"
+    "                      (i32.const 5000000))))"
+    "  (i32.add (call $ask (i32.const 41)) (call $sum (i32.const 0))))"
+    " (func (export \"sum\") (result i32) (call $sum (i32.const 0))))";
+
+/* A call in the middle goes on once. While it is pending, and inside its host function, there are
+ * no snapshots and no clones. */
+TEST(a_call_in_the_middle) {
+    SKIP_WITHOUT_COMPILER();
+    struct saved saved;
+    struct wat_lab *lab = &saved.lab;
+    husk_image *snapshot = NULL, *image;
+    husk_sandbox *other = NULL;
+    int calls = 0;
+    strcpy(saved.path, "/tmp/husk-once-XXXXXX");
+    int fd = mkostemp(saved.path, O_CLOEXEC);
+    CHECK(fd >= 0 && close(fd) == 0);
+    wat_lab_init(lab);
+    wat_lab_func(lab, "ask", "i>i", ask_later, &calls);
+    wat_lab_open(lab, standing_module, NULL);
+    CHECK_OK(wat_call(lab, "run", NULL, 0, &(struct husk_value){0}, 1), lab->err);
+    CHECK_EQ_U64(lab->outcome.kind, HUSK_PENDING);
+    CHECK_OK(husk_sandbox_snapshot(lab->sandbox, &snapshot, &lab->err), lab->err);
+    CHECK_OK(husk_image_save(snapshot, saved.path, &lab->err), lab->err);
+    const int32_t expected = wat_again(lab, lab->sandbox, HUSK_RETURNED);
+    husk_image_unref(snapshot);
+    husk_sandbox_free(lab->sandbox);
+    image = open_once(&saved, &once);
+    CHECK(image->code->file->stage != NULL);
+    CHECK_OK(husk_sandbox_new(image, lab->imports, NULL, &lab->sandbox, &lab->err), lab->err);
+    CHECK_STATUS(husk_sandbox_snapshot(lab->sandbox, &snapshot, &lab->err), HUSK_E_STATE);
+    CHECK_STATUS(husk_sandbox_clone(lab->sandbox, &other, &lab->err), HUSK_E_STATE);
+    CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
+    CHECK_EQ_I64(wat_again(lab, lab->sandbox, HUSK_RETURNED), expected);
+    CHECK_EQ_I64(calls, 3);
+    husk_image_unref(image);
+    saved_done(&saved);
+}
+
+TEST(a_call_that_was_cut_off) {
+    SKIP_WITHOUT_COMPILER();
+    struct saved saved;
+    struct wat_lab *lab = &saved.lab;
+    saved_make(&saved, 0, 9 * MIB);
+    husk_image *image = open_once(&saved, &once);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+    const struct husk_value far = value_i32(-1);
+    CHECK_OK(wat_call(lab, "poke", &far, 1, &(struct husk_value){0}, 1), lab->err);
+    CHECK_EQ_U64(lab->outcome.kind, HUSK_TRAPPED);
+    CHECK_EQ_I64(wat_call_i32(lab, "sum", 0), saved.sum);
+    husk_interrupt(lab->sandbox);
+    CHECK_OK(wat_call(lab, "poke", &far, 1, &(struct husk_value){0}, 1), lab->err);
+    CHECK_EQ_U64(lab->outcome.kind, HUSK_INTERRUPTED);
+    CHECK_STATUS(husk_sandbox_restore(lab->sandbox, image, &lab->err), HUSK_E_STATE);
+    CHECK_OK(husk_sandbox_unload(lab->sandbox, &lab->err), lab->err);
+    CHECK_STATUS(husk_sandbox_load(lab->sandbox, lab->image, NULL, &lab->err), HUSK_E_STATE);
     husk_image_unref(image);
     saved_done(&saved);
 }

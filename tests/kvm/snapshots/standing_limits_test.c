@@ -103,6 +103,41 @@ TEST(a_deadline_while_it_is_pending_again) {
     brought_close(&brought);
 }
 
+/* A snapshot of a call that has a deadline, in the sandbox that it is of, in a clone, and in one
+ * that is loaded: it goes on without, while the call itself is late where nobody restored it. */
+TEST(a_deadline_of_a_call_that_is_gone) {
+    SKIP_WITHOUT_COMPILER();
+    struct brought brought;
+    struct wat_lab *wat = &brought.lab.wat;
+    husk_image *snapshot = NULL;
+    husk_sandbox *clone = NULL;
+    brought_open(&brought, "later", 3);
+    brought.limits.wall_ns = 30 * MS;
+    brought.limits.cpu_ns = 30 * MS;
+    for (int i = 0; i < 3; i++) {
+        resume(&brought, &brought.limits, HUSK_PENDING);
+        CHECK_OK(husk_sandbox_snapshot(brought.sandbox, &snapshot, &wat->err), wat->err);
+        CHECK_OK(husk_sandbox_clone(brought.sandbox, &clone, &wat->err), wat->err);
+        husk_sandbox *const begun = brought.sandbox;
+        if (i == 0)
+            CHECK_OK(husk_sandbox_restore(begun, snapshot, &wat->err), wat->err);
+        else if (i == 1)
+            CHECK_OK(husk_sandbox_load(begun, snapshot, wat->imports, &wat->err), wat->err);
+        usleep(40000);
+        brought.sandbox = clone;
+        resume(&brought, NULL, HUSK_PENDING);
+        CHECK_EQ_I64(resume(&brought, NULL, HUSK_RETURNED), 3);
+        brought.sandbox = begun;
+        resume(&brought, NULL, i == 2 ? HUSK_DEADLINE : HUSK_PENDING);
+        if (i < 2)
+            CHECK_EQ_I64(resume(&brought, NULL, HUSK_RETURNED), 3);
+        restore(&brought);
+        husk_sandbox_free(clone);
+        husk_image_unref(snapshot);
+    }
+    brought_close(&brought);
+}
+
 /* The CPU time of all threads that run it; and the times of the outcome. */
 TEST(cpu_time_and_measured_times) {
     SKIP_WITHOUT_COMPILER();
