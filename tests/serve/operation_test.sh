@@ -158,6 +158,9 @@ refuses "one that is in use is not" 125 "in use" --listen "unix:$scratch/socket"
 refuses "nor a port" 125 "in use" --listen "127.0.0.1:$port" "$examples/cgi.wasm"
 stop
 check "the socket is gone with the server" test ! -e "$scratch/socket"
+echo kept >"$scratch/file"
+refuses "a path that is another file" 125 "in use" --listen "unix:$scratch/file" "$examples/cgi.wasm"
+same "which stays" "$(cat "$scratch/file")" kept
 contains "LISTEN_FDS, and no socket" "$(LISTEN_FDS=1 LISTEN_PID=1 timeout 60 "$husk" serve "$examples/cgi.wasm" 2>&1)" "nothing to listen on"
 if command -v python3 >/dev/null; then # hands a socket over, as systemd does
     cat >"$scratch/hand.py" <<'HAND'
