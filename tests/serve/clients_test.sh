@@ -53,11 +53,28 @@ for ((i = 0; i < 200; i++)); do printf 'X-%d: y\r\n' $i; done >"$scratch/many"
 same "too many headers" "$({ printf 'GET / HTTP/1.1\r\nHost: h\r\n'; cat "$scratch/many"; printf '\r\n'; } | raw half 0 | first_line |
     cut -d ' ' -f 2)" 431
 for lengths in 'Content-Length: 3\r\nContent-Length: 4' 'Content-Length: 3\r\nTransfer-Encoding: chunked' 'Content-Length: -3' 'Content-Length: 3x' \
-    'Content-Length: 99999999999999999999999'; do
+    'Content-Length: 99999999999999999999999' 'Content-Length : 3' 'Transfer-Encoding : chunked' 'Transfer-Encoding: identity' \
+    'Transfer-Encoding: gzip, chunked' 'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity' 'Transfer-Encoding: chunked '; do
     same "no clear length: $lengths" "$(printf "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n$lengths\r\n\r\nabc" | raw hold 0 | first_line |
         cut -d ' ' -f 2 | sed 's/413/400/')" 400
 done
 same "HTTP/1.1 without a host" "$(printf 'GET /canary?x HTTP/1.1\r\n\r\n' | raw half 0 | first_line | cut -d ' ' -f 2)" 400
+# refused TEXT LINE LINES: by the server, before any guest
+refused() {
+    same "$1" "$(printf "$2\r\n${3:+$3\r\n}Connection: close\r\n\r\n" | raw half 0 | first_line | cut -d ' ' -f 2)" 400
+}
+refused "chunks of HTTP/1.0" 'POST /echo HTTP/1.0' 'Transfer-Encoding: chunked'
+refused "a blank before the first header" 'GET /canary?x HTTP/1.1' ' X: y\r\nHost: h'
+refused "a name with a blank" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX A: y'
+refused "a control character" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\033b'
+refused "a lone CR" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\rY: b'
+refused "two hosts" 'GET /canary?x HTTP/1.1' 'Host: h\r\nHost: i'
+refused "a host that is none" 'GET /canary?x HTTP/1.1' 'Host: h/i'
+refused "a target for another host" 'GET http://i/canary?x HTTP/1.1' 'Host: h'
+refused "a target of another kind" 'GET x://h/canary?x HTTP/1.1' 'Host: h'
+refused "a method that is none" 'G@T /canary?x HTTP/1.1' 'Host: h'
+same "a target for this one" "$(printf 'GET http://h:1/canary?x HTTP/1.1\r\nHost: h:1 \r\nConnection: close\r\n\r\n' | raw half 0 | tail -n 1)" \
+    "canary x clean"
 printf 'GET /canary?p%d HTTP/1.1\r\nHost: h\r\n\r\n' 1 2 3 >"$scratch/pipeline"
 printf 'GET /canary?p4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' >>"$scratch/pipeline"
 same "pipelined requests, in order" "$(raw hold 0 <"$scratch/pipeline" | grep -ao 'canary p[0-9] clean' | tr '\n' ' ')" \

@@ -71,6 +71,9 @@ same "too large: the same" "$(curl -s -m 20 -o /dev/null "$url/flood"; echo $?)"
 contains "too large: it is logged" "$(cat "$scratch/log")" "it is larger than --max-response"
 get "/large?150000" -I
 same "HEAD of a large answer" "$status" 200
+printf 'HEAD /drip?d HTTP/1.1\r\nHost: h\r\n\r\n' >"$scratch/request"
+same "HEAD of an answer in pieces: nothing behind its head" "$("$client" raw "$port" hold 0 <"$scratch/request" | tr -d '\r' | tail -n 1)" ""
+answers "205 has no body" "/good?reset" 205 ""
 contains "escapes in the guest's own log" "$(get "/log?esc"; cat "$scratch/log")" 'log line 2 \1b[31m of esc'
 check "a log is bounded" test "$(grep -c 'log line' "$scratch/log")" -lt 3000
 begin=$(date +%s%N)
