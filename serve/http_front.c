@@ -282,8 +282,10 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
 /* ---- Its body ---- */
 
 static void queue_once(struct exchange *exchange) {
-    if (atomic_exchange(&exchange->is_queued, true))
+    if (atomic_load(&exchange->is_queued))
         return;
+    exchange->queued_ns = now_ns();
+    atomic_store(&exchange->is_queued, true);
     atomic_fetch_add(&exchange->route->counters.in_flight, 1);
     client_enters(exchange->client, CLIENT_WAITS);
     route_submit(exchange->route, exchange);

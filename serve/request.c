@@ -197,7 +197,7 @@ struct exchange *exchange_for_path(struct route *route, const char *target) {
         exchange->request.path_info = exchange->request.path + route->path_bytes;
     strcpy(exchange->server_name, "localhost");
     strcpy(exchange->remote, "127.0.0.1");
-    exchange->begin_ns = now_ns();
+    exchange->begin_ns = exchange->queued_ns = now_ns();
     exchange->has_whole_body = exchange->is_discarded = true;
     exchange->max_response_bytes = route->max_response_bytes;
     return exchange;

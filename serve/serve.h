@@ -74,7 +74,7 @@ struct worker {
     atomic_bool has_failed;        /* there is no sandbox, for a reason that was logged */
     /* of the request that it works on */
     struct exchange *exchange;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* its wait in the queue is a part of its time */
 };
 
 struct route {

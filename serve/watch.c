@@ -6,7 +6,7 @@
  *   slow      a head, a body that no guest reads yet, or an answer that the guest has finished,
  *             takes longer than --client-timeout: the connection is cut
  *   gone      the connection is closed or broken while the guest works: the guest is interrupted
- *   queued    no worker was free within --max-wait: 503
+ *   queued    no worker was free within --max-wait or --timeout: 503
  *   written   what a guest wrote a while ago goes to the client, although it is little
  */
 #include <errno.h>
@@ -92,6 +92,14 @@ static bool is_gone(struct client *client, uint64_t now) {
     return client->half_closed_ns != 0 && now - client->half_closed_ns > HALF_CLOSED_NS;
 }
 
+/* No worker was free in time. */
+static bool has_waited(const struct exchange *exchange, uint64_t now) {
+    const struct route *route = exchange->route;
+    const uint64_t max_wait_ns = route->server->max_wait_ns, wall_ns = route->run.limits.wall_ns;
+    const uint64_t most_ns = max_wait_ns < wall_ns ? max_wait_ns : wall_ns;
+    return now > exchange->queued_ns && now - exchange->queued_ns > most_ns;
+}
+
 /* A request for which a guest works, or should. */
 static void look_at_request(struct client *client, struct exchange *exchange, uint64_t now) {
     const bool is_away = is_gone(client, now);
@@ -107,9 +115,8 @@ static void look_at_request(struct client *client, struct exchange *exchange, ui
             exchange_resume_locked(exchange);
     }
     pthread_mutex_unlock(&exchange->lock);
-    const uint64_t since = atomic_load(&client->since_ns);
-    const bool has_waited = now > since && now - since > client->server->max_wait_ns;
-    if (!is_over && !has_begun && atomic_load(&exchange->is_queued) && (is_away || has_waited))
+    if (!is_over && !has_begun && atomic_load(&exchange->is_queued) &&
+        (is_away || has_waited(exchange, now)))
         (void)route_withdraw(exchange->route, exchange, is_away ? END_LEFT : END_NO_WORKER);
 }
 
