@@ -98,6 +98,26 @@ check "and goes over to the optimised image" wait_for_log "goes on with the opti
 answers "which serves" "/canary?o" 200 "canary o clean"
 stop
 
+# No folder can be made there, also by root.
+HUSK_BACKGROUND=1 HUSK_CACHE_DIR=/dev/null/cache serve "$hostile" || finish
+check "a cache that cannot be written: the optimised image is made all the same" wait_for_log "goes on with the optimised image" 120
+answers "and serves" "/canary?u" 200 "canary u clean"
+same "once" "$(grep -c "is made here" "$scratch/log")" 1
+stop
+mkfifo "$scratch/fifo"
+refuses "a pipe is no module" 125 "is a pipe" "$scratch/fifo"
+cp "$hostile" "$scratch/app.wasm"
+serve "$scratch/app.wasm" || finish
+rm "$scratch/app.wasm"
+mkfifo "$scratch/app.wasm"
+kill -HUP "$server"
+check "a module that became a pipe" wait_for_log "is a pipe or a device: a module is a file; the old one goes on serving" 20
+rm "$scratch/app.wasm"
+cp "$hostile" "$scratch/app.wasm"
+kill -HUP "$server"
+check "does not hold up the next reload" wait_for_log "app.wasm: reloaded" 20
+stop
+
 # ---- The end ----
 
 serve --access-log json "$hostile" --workers 2 --drain-timeout 20s || finish
