@@ -118,6 +118,19 @@ kill -HUP "$server"
 check "does not hold up the next reload" wait_for_log "app.wasm: reloaded" 20
 stop
 
+printf '#!/bin/sh\nulimit -n 120\nexec "%s" "$@"\n' "$husk" >"$scratch/few"
+chmod +x "$scratch/few"
+husk=$scratch/few serve "$scratch/app.wasm" --workers 1 || finish
+contains "few descriptors: fewer connections" "$(cat "$scratch/log")" "--max-connections is 68 instead of 1024"
+"$client" silent "$port" 150 5 >"$scratch/silent" &
+silent=$!
+sleep 1
+kill -HUP "$server"
+check "connections leave descriptors for a reload" wait_for_log "app.wasm: reloaded" 20
+same "and it has all that it needs" "$(grep -c "Too many open files" "$scratch/log")" 0
+wait $silent
+stop
+
 # ---- The end ----
 
 serve --access-log json "$hostile" --workers 2 --drain-timeout 20s || finish
