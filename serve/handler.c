@@ -238,11 +238,13 @@ static enum exchange_end finish(struct worker *worker, int status,
         return status == HUSK_E_GUEST   ? END_TRAPPED
                : status == HUSK_E_STATE ? END_LEFT
                                         : END_FAILED;
-    if (outcome->kind == HUSK_DEADLINE)
-        log_times(worker);
-    if (is_worth_a_line(exchange, outcome))
+    const enum exchange_end end = judge(worker, outcome);
+    if (is_worth_a_line(exchange, outcome)) {
+        if (end == END_DEADLINE || end == END_NO_WORKER)
+            log_times(worker);
         handler_log_outcome(route, worker->sandbox, outcome, exchange->request.target);
-    return judge(worker, outcome);
+    }
+    return end;
 }
 
 /* At least what a call needs to see that there is none. */

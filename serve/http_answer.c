@@ -77,8 +77,10 @@ static unsigned status_of(enum exchange_end end) {
 
 /* The rest of an answer that the guest did not end well must not look whole. */
 static ssize_t end_of_body(const struct exchange *exchange) {
-    return exchange->end == END_GOOD ? MHD_CONTENT_READER_END_OF_STREAM
-                                     : MHD_CONTENT_READER_END_WITH_ERROR;
+    if (exchange->end == END_GOOD)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    client_reset(exchange->client, exchange);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static ssize_t read_answer(void *user, uint64_t at, char *to, size_t count) {

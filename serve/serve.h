@@ -211,6 +211,9 @@ void watch_request(struct client *client, struct exchange *exchange);
 void client_enters(struct client *client, enum client_phase phase);
 /* It has sent or taken so much. */
 void client_moves(struct client *client, uint64_t count);
+/* The client will not get the rest of this answer: to HTTP/1.0, it must not look as if that was
+ * all. */
+void client_reset(struct client *client, const struct exchange *exchange);
 /* End all that is under way. */
 void watch_cancel_all(enum exchange_end reason);
 

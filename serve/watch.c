@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -74,8 +75,19 @@ void watch_request(struct client *client, struct exchange *exchange) {
 
 /* ---- One look ---- */
 
-static void cut(struct client *client) {
+/* HTTP/1.0 has no chunks: there, the end of the connection may be that of a good answer, a reset
+ * never is. connect() to nobody makes one, of TCP's connections; close() would come too late, since
+ * libmicrohttpd shuts the connection down before. */
+void client_reset(struct client *client, const struct exchange *exchange) {
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (exchange != NULL && strcmp(exchange->request.version, "HTTP/1.0") == 0)
+        (void)connect(client->fd, &nobody, sizeof nobody);
+}
+
+static void cut(struct client *client, enum client_phase phase) {
     atomic_fetch_add(&client->server->slow_clients, 1);
+    if (phase == CLIENT_READS)
+        client_reset(client, client->exchange);
     (void)shutdown(client->fd, SHUT_RDWR); /* its own thread sees that, and closes it */
     atomic_store(&client->since_ns, now_ns());
 }
@@ -151,7 +163,7 @@ static void look_at(struct client *client, uint64_t now) {
         is_slow = false;
     }
     if (is_slow)
-        cut(client);
+        cut(client, phase);
 }
 
 static void *look_after(void *argument) {

@@ -67,6 +67,7 @@ answers "all descriptors are closed by the guest" "/close?c" 200 "closed c"
 answers "a body that nobody reads" "/none?n" 200 "read none n" --data-binary "@$scratch/large"
 get "/late?x"
 same "a trap in the middle: the answer does not look whole" "$(curl -s -m 20 -o /dev/null "$url/late?x"; echo $?)" 18
+same "and to HTTP/1.0, which has no chunks, the connection is reset" "$(curl -s -m 20 -o /dev/null --http1.0 "$url/late?x"; echo $?)" 56
 same "too large: the same" "$(curl -s -m 20 -o /dev/null "$url/flood"; echo $?)" 18
 contains "too large: it is logged" "$(cat "$scratch/log")" "it is larger than --max-response"
 get "/large?150000" -I
