@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quickjs.h"
+#include <quickjs.h>
 
 static const char script[] =
     "const table = [];\n"
