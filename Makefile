@@ -80,6 +80,7 @@ bench-peers: ## Wasmtime beside Husk and native code: kernels, requests in a cle
 bench-serve: ## requests a second of husk serve, beside nginx and a native program by CGI
 	@tools/install-deps build test serve
 	@$(MAKE) --no-print-directory all
+	@tools/build-guests $(BUILD) qjs quickjs_handler || [ $$? = 77 ]
 	@bench/serve/run $(BUILD)
 
 demo: ## the whole way, on real input: C to wasm to image to a virtual machine

@@ -189,6 +189,13 @@ void handler_log_outcome(const struct route *route, husk_sandbox *sandbox,
     free(text);
 }
 
+/* --timeout is over. Whoever had less than half of it, because no worker was free, may come again.
+ */
+static enum exchange_end out_of_time(const struct worker *worker) {
+    const uint64_t had_ns = worker->deadline_ns - worker->exchange->started_ns;
+    return had_ns >= worker->route->run.limits.wall_ns / 2 ? END_DEADLINE : END_NO_WORKER;
+}
+
 static enum exchange_end judge(struct worker *worker, const struct husk_outcome *outcome) {
     const struct exchange *exchange = worker->exchange;
     switch (outcome->kind) {
@@ -196,14 +203,22 @@ static enum exchange_end judge(struct worker *worker, const struct husk_outcome 
     case HUSK_EXITED:
         /* as other servers do: whoever gave an answer and then exited with a code meant both */
         return outcome->exit_code == 0 || exchange->has_head ? END_GOOD : END_TRAPPED;
-    case HUSK_DEADLINE: return END_DEADLINE;
+    case HUSK_DEADLINE: return out_of_time(worker);
     case HUSK_INTERRUPTED: return END_STOPPED; /* or as it was cancelled */
     case HUSK_TRAPPED:
     case HUSK_GUEST_VIOLATION:
     case HUSK_THREW:
     case HUSK_PENDING: break;
     }
-    return now_ns() >= worker->deadline_ns ? END_DEADLINE : END_TRAPPED;
+    return now_ns() >= worker->deadline_ns ? out_of_time(worker) : END_TRAPPED;
+}
+
+static void log_times(const struct worker *worker) {
+    const struct exchange *exchange = worker->exchange;
+    log_say("%s: %s: --timeout has passed: %llu ms before a worker was free, %llu ms behind that",
+            worker->route->path, exchange->request.target,
+            (unsigned long long)((exchange->started_ns - exchange->queued_ns) / 1000000),
+            (unsigned long long)((now_ns() - exchange->started_ns) / 1000000));
 }
 
 static bool is_worth_a_line(struct exchange *exchange, const struct husk_outcome *outcome) {
@@ -223,9 +238,19 @@ static enum exchange_end finish(struct worker *worker, int status,
         return status == HUSK_E_GUEST   ? END_TRAPPED
                : status == HUSK_E_STATE ? END_LEFT
                                         : END_FAILED;
-    if (is_worth_a_line(exchange, outcome))
+    const enum exchange_end end = judge(worker, outcome);
+    if (is_worth_a_line(exchange, outcome)) {
+        if (end == END_DEADLINE || end == END_NO_WORKER)
+            log_times(worker);
         handler_log_outcome(route, worker->sandbox, outcome, exchange->request.target);
-    return judge(worker, outcome);
+    }
+    return end;
+}
+
+/* At least what a call needs to see that there is none. */
+static uint64_t time_left(const struct worker *worker) {
+    const uint64_t now = now_ns();
+    return worker->deadline_ns > now ? worker->deadline_ns - now : 1;
 }
 
 void handler_run(struct worker *worker, struct exchange *exchange) {
@@ -233,7 +258,8 @@ void handler_run(struct worker *worker, struct exchange *exchange) {
     struct husk_limits limits = worker->route->run.limits;
     struct husk_error err;
     worker->exchange = exchange;
-    worker->deadline_ns = exchange->started_ns + limits.wall_ns;
+    worker->deadline_ns = exchange->queued_ns + limits.wall_ns;
+    limits.wall_ns = time_left(worker);
     worker->is_clean = false;
     exchange_run_in(exchange, worker->sandbox);
     const int status = handlers[worker->generation->kind](worker, &limits, &outcome, &err);

@@ -15,12 +15,13 @@ static const char *status_text(unsigned status) {
     return text != NULL ? text : "Error";
 }
 
-/* While the server ends, a connection ends with its answer. */
+/* While the server ends, a connection ends with its answer. Nobody knows where the next request
+ * begins behind one that was refused. */
 static int queue(struct exchange *exchange, unsigned status, struct MHD_Response *response) {
     const struct server *server = exchange->client->server;
     if (response == NULL)
         return MHD_NO;
-    if (atomic_load(&server->is_draining))
+    if (atomic_load(&server->is_draining) || (status == 400 && !exchange->is_queued))
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     const enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
@@ -76,8 +77,10 @@ static unsigned status_of(enum exchange_end end) {
 
 /* The rest of an answer that the guest did not end well must not look whole. */
 static ssize_t end_of_body(const struct exchange *exchange) {
-    return exchange->end == END_GOOD ? MHD_CONTENT_READER_END_OF_STREAM
-                                     : MHD_CONTENT_READER_END_WITH_ERROR;
+    if (exchange->end == END_GOOD)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    client_reset(exchange->client, exchange);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static ssize_t read_answer(void *user, uint64_t at, char *to, size_t count) {
@@ -107,9 +110,12 @@ static void drop_share(void *user) {
     exchange_unref(user);
 }
 
+static bool is_bodiless(unsigned status) {
+    return status == 204 || status == 205 || status == 304;
+}
+
 static bool has_no_body(const struct exchange *exchange) {
-    return exchange->head.status == 204 || exchange->head.status == 304 ||
-           strcmp(exchange->request.method, "HEAD") == 0;
+    return is_bodiless(exchange->head.status) || strcmp(exchange->request.method, "HEAD") == 0;
 }
 
 /* What is to be sent, as it was at one moment: MHD has locks of its own, and none of those of
@@ -141,7 +147,7 @@ static struct plan make_plan(struct exchange *exchange) {
 }
 
 static struct MHD_Response *make_response(struct exchange *exchange, const struct plan *plan) {
-    if (exchange->head.status == 204 || exchange->head.status == 304)
+    if (is_bodiless(exchange->head.status))
         return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
     if (plan->is_small) { /* the exchange outlives the request */
         exchange->sent_bytes = exchange->out.count;
@@ -150,8 +156,12 @@ static struct MHD_Response *make_response(struct exchange *exchange, const struc
     }
     struct MHD_Response *response = MHD_create_response_from_callback(
         plan->length, EXCHANGE_PIECE_BYTES, read_answer, exchange, drop_share);
-    if (response != NULL)
-        (void)exchange_ref(exchange);
+    if (response == NULL)
+        return NULL;
+    (void)exchange_ref(exchange);
+    /* libmicrohttpd would end a body in chunks that HEAD does not have */
+    if (plan->length == MHD_SIZE_UNKNOWN && has_no_body(exchange))
+        (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     return response;
 }
 

@@ -198,7 +198,8 @@ static bool is_short(const struct exchange *exchange) {
     const struct cgi_head *head = &exchange->head;
     return head->content_length != CGI_NO_LENGTH &&
            exchange->written_bytes < head->content_length && head->status != 304 &&
-           head->status != 204 && strcmp(exchange->request.method, "HEAD") != 0;
+           head->status != 204 && head->status != 205 &&
+           strcmp(exchange->request.method, "HEAD") != 0;
 }
 
 void exchange_end(struct exchange *exchange, enum exchange_end end) {

@@ -62,7 +62,8 @@ struct exchange {
     char remote[64];       /* its address */
     char server_name[256];
     uint16_t server_port;
-    uint64_t begin_ns;
+    uint64_t begin_ns;  /* its first line had come */
+    uint64_t queued_ns; /* it was given to the route; from here on its time counts */
     uint64_t max_body_bytes, max_response_bytes;
     struct exchange *next; /* in the route's queue */
     atomic_uint shares;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -282,8 +283,10 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
 /* ---- Its body ---- */
 
 static void queue_once(struct exchange *exchange) {
-    if (atomic_exchange(&exchange->is_queued, true))
+    if (atomic_load(&exchange->is_queued))
         return;
+    exchange->queued_ns = now_ns();
+    atomic_store(&exchange->is_queued, true);
     atomic_fetch_add(&exchange->route->counters.in_flight, 1);
     client_enters(exchange->client, CLIENT_WAITS);
     route_submit(exchange->route, exchange);
@@ -399,6 +402,29 @@ static void ignore_log(void *user, const char *format, va_list args) {
     (void)user, (void)format, (void)args;
 }
 
+/* Descriptors that are no connections: the server's own, a worker's, and those of a reload. */
+#define OWN_FDS 48u
+#define WORKER_FDS 4u
+
+/* As many as were asked for, if there are descriptors for them: else clients could take those with
+ * which the server reloads a module or makes a sandbox. */
+static void limit_connections(struct server *server) {
+    const size_t listeners = server->run.listeners.count;
+    struct rlimit limit;
+    rlim_t own = OWN_FDS;
+    if (listeners == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    for (size_t i = 0; i < server->routes_count; i++)
+        own += WORKER_FDS * server->routes[i]->workers_count;
+    const rlim_t most =
+        (limit.rlim_cur > 2 * own ? limit.rlim_cur - own : limit.rlim_cur / 2) / listeners;
+    if (server->max_connections <= most)
+        return;
+    log_say("--max-connections is %llu instead of %u: there are %llu descriptors (ulimit -n)",
+            (unsigned long long)most, server->max_connections, (unsigned long long)limit.rlim_cur);
+    server->max_connections = most > 1 ? (uint32_t)most : 1;
+}
+
 static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
     const unsigned threads = server->http_threads;
     const unsigned flags =
@@ -423,6 +449,7 @@ int front_start(struct server *server, struct husk_error *err) {
         return status;
     if (listeners->count > LISTENERS_MAX)
         return cli_error(err, HUSK_E_LIMIT, "there are more than %d listeners", LISTENERS_MAX);
+    limit_connections(server);
     for (size_t i = 0; i < listeners->count; i++) {
         const int fd = listeners->rows[i].host_fd;
         (void)listen(fd, BACKLOG);

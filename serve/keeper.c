@@ -42,7 +42,8 @@ static void renew(struct route *route, const char *why) {
 }
 
 /* Is its image there? The compiler is not waited for. Where the image will never come, this is said
- * once, and the route goes on with what it has. */
+ * once, and the route goes on with what it has. Without a cache that can be written, there is no
+ * job, and each look would compile anew: then the next generation is compiled optimised. */
 static bool is_optimised(struct route *route) {
     struct husk_compile_options options = route->run.compile.options;
     struct husk_compiled compiled = HUSK_COMPILED_INIT;
@@ -59,6 +60,11 @@ static bool is_optimised(struct route *route) {
     if (!is_found)
         return false;
     close(compiled.fd);
+    if (compiled.background == HUSK_BACKGROUND_REFUSED && compiled.warning.status != 0) {
+        log_say("%s: the optimised image is made here: %s", route->path, compiled.warning.message);
+        route->run.compile.is_in_background = false; /* of this thread alone, from here on */
+        return true;
+    }
     if (compiled.background == HUSK_BACKGROUND_FAILED ||
         compiled.background == HUSK_BACKGROUND_STOPPED) {
         log_say("%s: %s stays unoptimised: %s", route->path, route->run.path,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,12 +17,14 @@
 #define HANDED_MAX 16
 #define UNIX_PREFIX "unix:"
 
-/* A path that a server left which was killed: nobody listens there. */
+/* A path that a server left which was killed: a socket at which nobody listens. Any other file
+ * refuses a connection, too, and stays. */
 static void remove_stale(const char *text) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = text + sizeof UNIX_PREFIX - 1;
+    struct stat st;
     if (strncmp(text, UNIX_PREFIX, sizeof UNIX_PREFIX - 1) != 0 ||
-        strlen(path) >= sizeof address.sun_path)
+        strlen(path) >= sizeof address.sun_path || lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
         return;
     strcpy(address.sun_path, path);
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

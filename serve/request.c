@@ -15,14 +15,19 @@ const char *request_header(const struct request *request, const char *name) {
     return NULL;
 }
 
-/* "http://host/path", as a client of a proxy sends it, is "/path". NULL: it has no path. */
+/* Behind "http://", as a client of a proxy sends it. NULL: it does not begin so. */
+static const char *authority_of(const char *target) {
+    if (strncasecmp(target, "http://", 7) == 0)
+        return target + 7;
+    return strncasecmp(target, "https://", 8) == 0 ? target + 8 : NULL;
+}
+
+/* "http://host/path" is "/path". NULL: it has no path. */
 static const char *path_of(const char *target) {
-    const char *rest = strstr(target, "://");
+    const char *authority = authority_of(target);
     if (target[0] == '/')
         return target;
-    if (rest == NULL || rest - target > 5)
-        return NULL;
-    rest = strpbrk(rest + 3, "/?");
+    const char *rest = authority != NULL ? strpbrk(authority, "/?#") : NULL;
     return rest != NULL && rest[0] == '/' ? rest : NULL;
 }
 
@@ -59,6 +64,14 @@ static char *put(char **at, const char *text) {
     return copy;
 }
 
+/* Blanks behind a value are no part of it; libmicrohttpd leaves them. */
+static char *trim(char *value) {
+    size_t bytes = strlen(value);
+    while (bytes != 0 && (value[bytes - 1] == ' ' || value[bytes - 1] == '\t'))
+        value[--bytes] = '\0';
+    return value;
+}
+
 static size_t block_bytes(const struct request_parts *parts, const char *target) {
     size_t bytes = parts->headers_count * sizeof *parts->headers + strlen(parts->method) +
                    strlen(parts->version) + 2 * strlen(target) + 8;
@@ -74,7 +87,7 @@ static void copy_parts(struct request *request, const struct request_parts *part
     request->headers_count = parts->headers_count;
     for (size_t i = 0; i < parts->headers_count; i++) {
         request->headers[i].name = put(&at, parts->headers[i].name);
-        request->headers[i].value = put(&at, parts->headers[i].value);
+        request->headers[i].value = trim(put(&at, parts->headers[i].value));
     }
     request->method = put(&at, parts->method);
     request->version = put(&at, parts->version);
@@ -86,18 +99,69 @@ static void copy_parts(struct request *request, const struct request_parts *part
         *query = '\0';
 }
 
-/* Two lengths, or two kinds of length, are how one request is made to look like two (RFC 9112,
- * section 6.3): what stands before this server may have believed the other one. */
+/* ---- What two servers may understand in two ways (RFC 9112, section 11.2) is refused ---- */
+
+/* RFC 9110, section 5.6.2. A blank before the colon would be a part of the name. */
+static bool is_token(const char *text) {
+    return text[0] != '\0' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                        "!#$%&'*+-.^_`|~") == strlen(text);
+}
+
+static bool has_control(const char *text) {
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+            return true;
+    return false;
+}
+
+static bool has_clear_headers(const struct request *request) {
+    for (size_t i = 0; i < request->headers_count; i++)
+        if (!is_token(request->headers[i].name) || has_control(request->headers[i].value))
+            return false;
+    return is_token(request->method);
+}
+
+static size_t headers_of_name(const struct request *request, const char *name) {
+    size_t count = 0;
+    for (size_t i = 0; i < request->headers_count; i++)
+        count += strcasecmp(request->headers[i].name, name) == 0;
+    return count;
+}
+
+/* None, or the one that libmicrohttpd takes for one, letter by letter: of any other, it would read
+ * all that comes as the body. */
+static bool has_clear_coding(const struct request_parts *parts) {
+    for (size_t i = 0; i < parts->headers_count; i++)
+        if (strcasecmp(parts->headers[i].name, "Transfer-Encoding") == 0 &&
+            (strcasecmp(parts->headers[i].value, "chunked") != 0 ||
+             strcmp(parts->version, "HTTP/1.0") == 0))
+            return false;
+    return true;
+}
+
+/* Two lengths, or two kinds of length: what stands before this server may have believed the other
+ * one. */
 static bool has_clear_length(struct request *request) {
     const char *length = request_header(request, "Content-Length");
-    const bool is_chunked = request_header(request, "Transfer-Encoding") != NULL;
-    size_t lengths = 0;
-    for (size_t i = 0; i < request->headers_count; i++)
-        lengths += strcasecmp(request->headers[i].name, "Content-Length") == 0;
-    if (lengths > 1 || (lengths == 1 && is_chunked))
+    const size_t chunked = headers_of_name(request, "Transfer-Encoding");
+    if (headers_of_name(request, "Content-Length") + chunked > 1)
         return false;
-    request->content_length = is_chunked ? EXCHANGE_NO_LENGTH : 0;
+    request->content_length = chunked != 0 ? EXCHANGE_NO_LENGTH : 0;
     return length == NULL || parse_number(length, UINT64_MAX - 1, &request->content_length);
+}
+
+/* One host, that of the target if that has one. */
+static bool has_clear_host(const struct request *request, const char *target) {
+    const char *host = request_header(request, "Host"), *authority = authority_of(target);
+    if (headers_of_name(request, "Host") > 1)
+        return false;
+    if (host != NULL && strpbrk(host, " \t,/?#@\\<>\"") != NULL)
+        return false;
+    if (authority == NULL || host == NULL)
+        return true;
+    const size_t bytes = strcspn(authority, "/");
+    return strlen(host) == bytes && strncasecmp(host, authority, bytes) == 0;
 }
 
 unsigned request_make(struct request *ret_request, const struct request_parts *parts) {
@@ -110,7 +174,8 @@ unsigned request_make(struct request *ret_request, const struct request_parts *p
         return 503;
     copy_parts(&request, parts, target);
     request.path_info = request.path;
-    if (!decode(request.path) || !has_clear_length(&request)) {
+    if (!decode(request.path) || !has_clear_headers(&request) || !has_clear_coding(parts) ||
+        !has_clear_length(&request) || !has_clear_host(&request, parts->target)) {
         free(request.block);
         return 400;
     }
@@ -132,7 +197,7 @@ struct exchange *exchange_for_path(struct route *route, const char *target) {
         exchange->request.path_info = exchange->request.path + route->path_bytes;
     strcpy(exchange->server_name, "localhost");
     strcpy(exchange->remote, "127.0.0.1");
-    exchange->begin_ns = now_ns();
+    exchange->begin_ns = exchange->queued_ns = now_ns();
     exchange->has_whole_body = exchange->is_discarded = true;
     exchange->max_response_bytes = route->max_response_bytes;
     return exchange;

@@ -138,6 +138,8 @@ static void serve(struct worker *worker, struct exchange *exchange) {
     pthread_mutex_unlock(&exchange->lock);
     if (!is_wanted)
         exchange_end(exchange, END_LEFT);
+    else if (exchange->started_ns - exchange->queued_ns >= worker->route->run.limits.wall_ns)
+        exchange_end(exchange, END_NO_WORKER);
     else if (!make_clean(worker))
         exchange_end(exchange, END_FAILED);
     else

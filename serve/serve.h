@@ -74,7 +74,7 @@ struct worker {
     atomic_bool has_failed;        /* there is no sandbox, for a reason that was logged */
     /* of the request that it works on */
     struct exchange *exchange;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* its wait in the queue is a part of its time */
 };
 
 struct route {
@@ -211,6 +211,9 @@ void watch_request(struct client *client, struct exchange *exchange);
 void client_enters(struct client *client, enum client_phase phase);
 /* It has sent or taken so much. */
 void client_moves(struct client *client, uint64_t count);
+/* The client will not get the rest of this answer: to HTTP/1.0, it must not look as if that was
+ * all. */
+void client_reset(struct client *client, const struct exchange *exchange);
 /* End all that is under way. */
 void watch_cancel_all(enum exchange_end reason);
 

@@ -6,11 +6,12 @@
  *   slow      a head, a body that no guest reads yet, or an answer that the guest has finished,
  *             takes longer than --client-timeout: the connection is cut
  *   gone      the connection is closed or broken while the guest works: the guest is interrupted
- *   queued    no worker was free within --max-wait: 503
+ *   queued    no worker was free within --max-wait or --timeout: 503
  *   written   what a guest wrote a while ago goes to the client, although it is little
  */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -74,8 +75,19 @@ void watch_request(struct client *client, struct exchange *exchange) {
 
 /* ---- One look ---- */
 
-static void cut(struct client *client) {
+/* HTTP/1.0 has no chunks: there, the end of the connection may be that of a good answer, a reset
+ * never is. connect() to nobody makes one, of TCP's connections; close() would come too late, since
+ * libmicrohttpd shuts the connection down before. */
+void client_reset(struct client *client, const struct exchange *exchange) {
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (exchange != NULL && strcmp(exchange->request.version, "HTTP/1.0") == 0)
+        (void)connect(client->fd, &nobody, sizeof nobody);
+}
+
+static void cut(struct client *client, enum client_phase phase) {
     atomic_fetch_add(&client->server->slow_clients, 1);
+    if (phase == CLIENT_READS)
+        client_reset(client, client->exchange);
     (void)shutdown(client->fd, SHUT_RDWR); /* its own thread sees that, and closes it */
     atomic_store(&client->since_ns, now_ns());
 }
@@ -90,6 +102,14 @@ static bool is_gone(struct client *client, uint64_t now) {
     if ((state.revents & POLLRDHUP) != 0 && client->half_closed_ns == 0)
         client->half_closed_ns = now;
     return client->half_closed_ns != 0 && now - client->half_closed_ns > HALF_CLOSED_NS;
+}
+
+/* No worker was free in time. */
+static bool has_waited(const struct exchange *exchange, uint64_t now) {
+    const struct route *route = exchange->route;
+    const uint64_t max_wait_ns = route->server->max_wait_ns, wall_ns = route->run.limits.wall_ns;
+    const uint64_t most_ns = max_wait_ns < wall_ns ? max_wait_ns : wall_ns;
+    return now > exchange->queued_ns && now - exchange->queued_ns > most_ns;
 }
 
 /* A request for which a guest works, or should. */
@@ -107,9 +127,8 @@ static void look_at_request(struct client *client, struct exchange *exchange, ui
             exchange_resume_locked(exchange);
     }
     pthread_mutex_unlock(&exchange->lock);
-    const uint64_t since = atomic_load(&client->since_ns);
-    const bool has_waited = now > since && now - since > client->server->max_wait_ns;
-    if (!is_over && !has_begun && atomic_load(&exchange->is_queued) && (is_away || has_waited))
+    if (!is_over && !has_begun && atomic_load(&exchange->is_queued) &&
+        (is_away || has_waited(exchange, now)))
         (void)route_withdraw(exchange->route, exchange, is_away ? END_LEFT : END_NO_WORKER);
 }
 
@@ -144,7 +163,7 @@ static void look_at(struct client *client, uint64_t now) {
         is_slow = false;
     }
     if (is_slow)
-        cut(client);
+        cut(client, phase);
 }
 
 static void *look_after(void *argument) {

@@ -94,6 +94,18 @@ static int take_old(struct gather *gather, const uint8_t *hva) {
     return 0;
 }
 
+/* Of a page that is found: how long it stays, if it has left the set before. */
+RARE static uint8_t patience_of(const struct hotset *hotset, const uint8_t *hva) {
+    for (uint32_t i = 0; i < HOT_LEFT_MAX; i++) {
+        const struct hot_left *left = &hotset->left[i];
+        if (left->hva != hva)
+            continue;
+        const uint32_t more = left->patience != 0 ? left->patience * 4u : HOT_PATIENCE_FIRST;
+        return (uint8_t)(more < HOT_PATIENCE_MAX ? more : HOT_PATIENCE_MAX);
+    }
+    return 0;
+}
+
 static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *err) {
     const struct hotset *old = gather->hotset;
     if (take_old(gather, hva) != 0)
@@ -106,7 +118,8 @@ static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *e
     else
         *page = (struct hot_page){.hva = hva,
                                   .source = source_of(gather->image, gva_in(gather->region, hva)),
-                                  .age = hotset_is_large(old, hva) ? HOT_AGE_FOUND : 0};
+                                  .age = hotset_is_large(old, hva) ? HOT_AGE_FOUND : 0,
+                                  .patience = patience_of(old, hva)};
     return 0;
 }
 
@@ -354,6 +367,16 @@ static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
     return !page->is_pinned && (page->age >= HOT_AGE_MAX || idx >= HOT_PAGES_MAX);
 }
 
+static void note_left(struct hotset *hotset, const struct hot_page *page) {
+    struct hot_left *left = NULL;
+    for (uint32_t i = 0; i < HOT_LEFT_MAX && left == NULL; i++)
+        if (hotset->left[i].hva == page->hva)
+            left = &hotset->left[i];
+    if (left == NULL)
+        left = &hotset->left[hotset->left_next++ % HOT_LEFT_MAX];
+    *left = (struct hot_left){page->hva, page->patience};
+}
+
 /* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing
  * is lost. */
 RARE static int discard_leaving(struct hotset *hotset, uint64_t *ret_count,
@@ -365,8 +388,10 @@ RARE static int discard_leaving(struct hotset *hotset, uint64_t *ret_count,
             continue;
         }
         uint8_t *from = hotset->pages[i].hva, *to = from;
-        for (; i < hotset->count && hotset->pages[i].hva == to && is_leaving(hotset, i); i++)
+        for (; i < hotset->count && hotset->pages[i].hva == to && is_leaving(hotset, i); i++) {
+            note_left(hotset, &hotset->pages[i]);
             to += PAGE_BYTES;
+        }
         if (arena_discard(from, (uint64_t)(to - from)) != 0)
             return error_sys(err, errno, "cannot discard pages of a sandbox");
         *ret_count += (uint64_t)(to - from) / PAGE_BYTES;
@@ -379,11 +404,22 @@ static inline struct page_pair pair_of(const struct hot_page *page) {
     return (struct page_pair){page->hva, page->source};
 }
 
+/* The age of a page that was found equal. */
+static inline uint32_t older(struct hot_page *page) {
+    if (page->patience == 0 || page->age == 0)
+        return page->age + 1;
+    page->held++;
+    if (page->held < page->patience)
+        return page->age;
+    page->held = 0;
+    return page->age + 1;
+}
+
 /* Returns true if the page is about to leave the set. */
 static inline bool restore_page(struct hot_page *page, const struct hot_page *next,
                                 page_copy_fn copy, struct hot_counts *counts) {
     const bool was_written = copy(pair_of(page), pair_of(next));
-    const uint32_t age = was_written ? 0 : page->age + 1;
+    const uint32_t age = was_written ? 0 : older(page);
     if (page->age != age)
         page->age = age; /* most stay 0, and their lines clean */
     counts->copied += was_written;

@@ -44,6 +44,19 @@ struct hot_page {
     uint32_t age;          /* number of restores in a row that found the page equal */
     /* the embedder may write the page through a span at any time, so it never leaves the set */
     bool is_pinned;
+    /* once it is not written, it gets older in every so many restores only; 0 is 1 */
+    uint8_t patience, held;
+};
+
+/* A page that leaves the set, and is there again, is written by every run, which leaves what was
+ * there before: a count of references, say. Equal as it is, it stays longer each time: 8 restores,
+ * then 29, 113 and 449. So many of those that left last are known. */
+#define HOT_LEFT_MAX 16u
+#define HOT_PATIENCE_FIRST 4u
+#define HOT_PATIENCE_MAX 64u
+struct hot_left {
+    const uint8_t *hva;
+    uint8_t patience;
 };
 
 /* To note more pages costs more than to look at their range. */
@@ -81,6 +94,8 @@ struct hotset {
     struct hot_range wide[HOT_WIDE_MAX]; /* the same, for more pages */
     /* is_watched: this thread had so many faults when the watch began */
     uint64_t watched_thread, watched_faults;
+    struct hot_left left[HOT_LEFT_MAX]; /* a ring */
+    uint32_t left_next;
 };
 
 struct hot_counts {

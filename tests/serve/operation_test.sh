@@ -98,6 +98,39 @@ check "and goes over to the optimised image" wait_for_log "goes on with the opti
 answers "which serves" "/canary?o" 200 "canary o clean"
 stop
 
+# No folder can be made there, also by root.
+HUSK_BACKGROUND=1 HUSK_CACHE_DIR=/dev/null/cache serve "$hostile" || finish
+check "a cache that cannot be written: the optimised image is made all the same" wait_for_log "goes on with the optimised image" 120
+answers "and serves" "/canary?u" 200 "canary u clean"
+same "once" "$(grep -c "is made here" "$scratch/log")" 1
+stop
+mkfifo "$scratch/fifo"
+refuses "a pipe is no module" 125 "is a pipe" "$scratch/fifo"
+cp "$hostile" "$scratch/app.wasm"
+serve "$scratch/app.wasm" || finish
+rm "$scratch/app.wasm"
+mkfifo "$scratch/app.wasm"
+kill -HUP "$server"
+check "a module that became a pipe" wait_for_log "is a pipe or a device: a module is a file; the old one goes on serving" 20
+rm "$scratch/app.wasm"
+cp "$hostile" "$scratch/app.wasm"
+kill -HUP "$server"
+check "does not hold up the next reload" wait_for_log "app.wasm: reloaded" 20
+stop
+
+printf '#!/bin/sh\nulimit -n 120\nexec "%s" "$@"\n' "$husk" >"$scratch/few"
+chmod +x "$scratch/few"
+husk=$scratch/few serve "$scratch/app.wasm" --workers 1 || finish
+contains "few descriptors: fewer connections" "$(cat "$scratch/log")" "--max-connections is 68 instead of 1024"
+"$client" silent "$port" 150 5 >"$scratch/silent" &
+silent=$!
+sleep 1
+kill -HUP "$server"
+check "connections leave descriptors for a reload" wait_for_log "app.wasm: reloaded" 20
+same "and it has all that it needs" "$(grep -c "Too many open files" "$scratch/log")" 0
+wait $silent
+stop
+
 # ---- The end ----
 
 serve --access-log json "$hostile" --workers 2 --drain-timeout 20s || finish
@@ -158,6 +191,9 @@ refuses "one that is in use is not" 125 "in use" --listen "unix:$scratch/socket"
 refuses "nor a port" 125 "in use" --listen "127.0.0.1:$port" "$examples/cgi.wasm"
 stop
 check "the socket is gone with the server" test ! -e "$scratch/socket"
+echo kept >"$scratch/file"
+refuses "a path that is another file" 125 "in use" --listen "unix:$scratch/file" "$examples/cgi.wasm"
+same "which stays" "$(cat "$scratch/file")" kept
 contains "LISTEN_FDS, and no socket" "$(LISTEN_FDS=1 LISTEN_PID=1 timeout 60 "$husk" serve "$examples/cgi.wasm" 2>&1)" "nothing to listen on"
 if command -v python3 >/dev/null; then # hands a socket over, as systemd does
     cat >"$scratch/hand.py" <<'HAND'

@@ -67,10 +67,14 @@ answers "all descriptors are closed by the guest" "/close?c" 200 "closed c"
 answers "a body that nobody reads" "/none?n" 200 "read none n" --data-binary "@$scratch/large"
 get "/late?x"
 same "a trap in the middle: the answer does not look whole" "$(curl -s -m 20 -o /dev/null "$url/late?x"; echo $?)" 18
+same "and to HTTP/1.0, which has no chunks, the connection is reset" "$(curl -s -m 20 -o /dev/null --http1.0 "$url/late?x"; echo $?)" 56
 same "too large: the same" "$(curl -s -m 20 -o /dev/null "$url/flood"; echo $?)" 18
 contains "too large: it is logged" "$(cat "$scratch/log")" "it is larger than --max-response"
 get "/large?150000" -I
 same "HEAD of a large answer" "$status" 200
+printf 'HEAD /drip?d HTTP/1.1\r\nHost: h\r\n\r\n' >"$scratch/request"
+same "HEAD of an answer in pieces: nothing behind its head" "$("$client" raw "$port" hold 0 <"$scratch/request" | tr -d '\r' | tail -n 1)" ""
+answers "205 has no body" "/good?reset" 205 ""
 contains "escapes in the guest's own log" "$(get "/log?esc"; cat "$scratch/log")" 'log line 2 \1b[31m of esc'
 check "a log is bounded" test "$(grep -c 'log line' "$scratch/log")" -lt 3000
 begin=$(date +%s%N)
