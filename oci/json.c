@@ -139,6 +139,21 @@ int json_need_member(struct json_object *object, const char *where, const char *
     return 0;
 }
 
+void json_drop_nulls(struct json_object *array) {
+    const size_t count = json_object_array_length(array);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *row = json_object_array_get_idx(array, i);
+        if (row == NULL)
+            continue;
+        if (kept != i)
+            (void)json_object_array_put_idx(array, kept, json_object_get(row));
+        kept++;
+    }
+    if (kept < count)
+        (void)json_object_array_del_idx(array, kept, count - kept);
+}
+
 const char *annotation(struct json_object *config, const char *name) {
     struct json_object *annotations, *value;
     if (!json_object_object_get_ex(config, "annotations", &annotations) ||
