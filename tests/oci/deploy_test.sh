@@ -22,7 +22,10 @@ if command -v curl >/dev/null && [ -r /dev/kvm ] && [ -x "$HUSK_BUILD/husk-serve
     for i in "${!words[@]}"; do words[i]=${words[i]/#0.0.0.0:*/127.0.0.1:0}; done
     HUSK_CACHE_DIR=$scratch/cache "$husk" serve "$HUSK_BUILD/examples/cgi.wasm" "${words[@]}" >"$scratch/serve.log" 2>&1 &
     pid=$!
-    for ((i = 0; i < 150 && $(grep -c 'listening on' "$scratch/serve.log") < 2; i++)); do sleep 0.2; done
+    for ((i = 0; i < 300; i++)); do
+        [ "$(grep -c 'listening on' "$scratch/serve.log" 2>/dev/null)" != 2 ] || break
+        sleep 0.2
+    done
     answers=$(for port in $(sed -n 's/.*listening on .*://p' "$scratch/serve.log"); do curl -s -m 20 "http://127.0.0.1:$port/healthz"; done)
     same "husk serve, as in its manifest: $(head -c 300 "$scratch/serve.log")" "$answers" "ok
 ok"
