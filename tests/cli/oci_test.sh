@@ -131,8 +131,8 @@ rewritten "limits" "$(plain "$module" '' '' ',"linux":{"resources":{"memory":{"l
 rewritten "an annotated memory limit" "$(plain "$module" '' '' ',"annotations":{"husk.max-memory":"64M"}')" '"--max-memory","67108864"'
 rewritten "no memory limit" "$(plain "$module" '' '' ',"linux":{"resources":{"memory":{"limit":9223372036854771712}}}')"
 same "no memory limit" "$(grep -c max-memory <<<"$new")" 0
-rewritten "numbers stay what they are" "$(plain "$module" ',"rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":9007199254740993}],"x":1.50' '')" \
-    '"hard":18446744073709551615,"soft":9007199254740993' '"x":1.50'
+rewritten "numbers stay what they are" "$(plain "$module" ',"rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":9007199254740993}],"x":1.50,"-9223372036854775809":[-9223372036854775808,1e99]' '')" \
+    '"hard":18446744073709551615,"soft":9007199254740993' '"x":1.50,"-9223372036854775809":[-9223372036854775808,1e99]'
 rewritten "names and unknown members stay" "$(plain "$module" ',"apparmorProfile":"é\u0001/","zzz":[1,{"a":null}]')" '"apparmorProfile":"é\u0001/"' '"zzz":[1,{"a":null}]'
 awk 'BEGIN {
     printf "{\"process\":{\"args\":[\"/app.wasm\"],\"env\":[\"A=0\""
@@ -275,6 +275,10 @@ refused "a mount without a destination" "$(plain "$module" '' '' ',"mounts":[{"t
 refused "a long destination" "$(plain "$module" '' '' ',"mounts":[{"source":"/","destination":"'"$(head -c 9000 /dev/zero | tr '\0' /)"'"}]')" "4096 bytes"
 refused "two members of one name" '{"process":{"args":["/bin/native"]},"process":{"args":["/app.wasm"]},"root":{"path":"rootfs"}}' "two members of the same name"
 refused "a name in another case" '{"process":{"args":["/bin/native"],"Args":["/app.wasm"]},"root":{"path":"rootfs"}}' "process.args is written 'Args'"
+refused "a name with a long s" '{"process":{"args":["/bin/native"],"argſ":["/app.wasm"]},"root":{"path":"rootfs"}}' "process.args is written 'argſ'"
+refused "a name with a sign for kelvin" "$(plain "$module" '' '' ',"linux":{"maſKedPathſ":["/"]}' | sed 's/K/K/')" "linux.maskedPaths is written"
+refused "a large number" "$(plain "$module" '' '' ',"x":[1,-9223372036854775808,18446744073709551616]')" "more than 64 bits"
+refused "a small number" "$(plain "$module" '' '' ',"x":{"y":-9223372036854775809}')" "more than 64 bits"
 refused "a NUL" "$(plain '["/app.wasm\u0000x"]')" "NUL"
 refused "not JSON" '{"process":' "not JSON"
 refused "empty" '' "not JSON"
