@@ -185,9 +185,10 @@ static int clean_env(struct json_object *env, struct json_object *args, struct h
         if (status == 0 && is_new)
             status = add_option(args, "--env", name, err);
         else
-            (void)json_object_array_del_idx(env, i, 1);
+            (void)json_object_array_put_idx(env, i, NULL);
     }
     json_object_put(seen);
+    json_drop_nulls(env);
     return status;
 }
 

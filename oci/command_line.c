@@ -10,9 +10,11 @@
 /* Options that take a value: runc's, and those of crun that it does not have. */
 static const char *const global_values[] = {"log",  "log-format", "log-level",      "root",
                                             "criu", "rootless",   "cgroup-manager", NULL};
-static const char *const create_values[] = {
-    "bundle", "b", "console-socket", "pid-file", "preserve-fds", "config", "f", NULL};
+static const char *const create_values[] = {"bundle",       "b",        "console-socket",
+                                            "pidfd-socket", "pid-file", "preserve-fds",
+                                            "config",       "f",        NULL};
 static const char *const exec_values[] = {"console-socket",
+                                          "pidfd-socket",
                                           "cwd",
                                           "env",
                                           "e",

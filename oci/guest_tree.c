@@ -264,6 +264,15 @@ int guest_tree_file(const struct guest_tree *tree, const char *path, char **ret_
     return *ret_path != NULL ? take_fd(&fd) : -1;
 }
 
+char *guest_tree_name(const struct guest_tree *tree, const char *path) {
+    auto_free char *cleaned = path_clean(path);
+    if (cleaned == NULL || mount_of(tree, cleaned) != NULL)
+        return take_pointer(&cleaned);
+    auto_fd place = open_in_root(tree->root_fd, cleaned[1] != '\0' ? cleaned : ".", O_PATH);
+    char *name = place >= 0 ? name_within(place, tree->root_fd, "") : NULL;
+    return name != NULL ? name : take_pointer(&cleaned);
+}
+
 /* ---- Mount points ---- */
 
 /* Opens a folder or file, and makes it if it is missing. `path` is cleaned. */

@@ -7,28 +7,49 @@
  * cJSON, which makes doubles of all. It keeps the last of two members of one name, as Go does, so
  * those are found by counting.
  */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "oci.h"
 
-/* Members in the text: colons outside of strings. false: a NUL is written in a string, which ends
- * it early in C. The text is valid JSON. */
-static bool count_members(const char *text, size_t count, size_t *ret_members) {
+/* Does json-c keep this number? Of one that its 64 bits cannot hold it makes the nearest that they
+ * can. *ret_bytes: its text. */
+static bool is_number_kept(const char *text, size_t *ret_bytes) {
+    *ret_bytes = strspn(text, "+-.0123456789eE");
+    if (strcspn(text, ".eE") < *ret_bytes)
+        return true; /* as text */
+    errno = 0;
+    if (text[0] == '-')
+        (void)strtoll(text, NULL, 10);
+    else
+        (void)strtoull(text, NULL, 10);
+    return errno != ERANGE;
+}
+
+/* Members in the text: colons outside of strings. NULL, or what is wrong: a NUL in a string ends it
+ * early in C. The text is valid JSON. */
+static const char *count_members(const char *text, size_t count, size_t *ret_members) {
     bool is_string = false;
     *ret_members = 0;
     for (size_t i = 0; i < count; i++) {
+        size_t bytes = 1;
         if (is_string && text[i] == '\\') {
             if (count - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
-                return false;
+                return "a string has a NUL in it";
             i++;
         } else if (text[i] == '"') {
             is_string = !is_string;
         } else if (!is_string && text[i] == ':') {
             ++*ret_members;
+        } else if (!is_string && (text[i] == '-' || (text[i] >= '0' && text[i] <= '9'))) {
+            if (!is_number_kept(text + i, &bytes))
+                return "a number has more than 64 bits";
+            i += bytes - 1;
         }
     }
-    return true;
+    return NULL;
 }
 
 /* Not deeper than CONFIG_MAX_DEPTH. */
@@ -51,8 +72,9 @@ static int check_members(const char *text, size_t count, struct json_object *obj
     size_t members = 0;
     if (!json_object_is_type(object, json_type_object))
         return error_set(err, HUSK_E_INVAL, "it is not a JSON object");
-    if (!count_members(text, count, &members))
-        return error_set(err, HUSK_E_INVAL, "a string has a NUL in it");
+    const char *wrong = count_members(text, count, &members);
+    if (wrong != NULL)
+        return error_set(err, HUSK_E_INVAL, "%s", wrong);
     if (members != members_of(object))
         return error_set(err, HUSK_E_INVAL, "an object has two members of the same name");
     return 0;
@@ -98,13 +120,30 @@ static const char *type_text(enum json_type type) {
     return "a number";
 }
 
+/* As Go compares the names of members: without case. Two letters outside of ASCII have one in it as
+ * their other case: the long s, and the sign for kelvin. */
+static bool is_alike(const char *key, const char *name) {
+    for (; *name != '\0'; name++) {
+        const int letter = tolower((unsigned char)*name);
+        if (letter == 's' && strncmp(key, "\u017f", 2) == 0)
+            key += 2;
+        else if (letter == 'k' && strncmp(key, "\u212a", 3) == 0)
+            key += 3;
+        else if (tolower((unsigned char)*key) == letter)
+            key++;
+        else
+            return false;
+    }
+    return *key == '\0';
+}
+
 int json_member(struct json_object *object, const char *where, const char *name,
                 enum json_type type, struct json_object **ret_member, struct husk_error *err) {
     struct json_object *found = NULL;
     json_object_object_foreach(object, key, member) {
         if (strcmp(key, name) == 0)
             found = member;
-        else if (strcasecmp(key, name) == 0)
+        else if (is_alike(key, name))
             return error_set(err, HUSK_E_INVAL, "config.json: %s%s is written '%s'", where, name,
                              key);
     }
@@ -137,6 +176,21 @@ int json_need_member(struct json_object *object, const char *where, const char *
     }
     *ret_member = member;
     return 0;
+}
+
+void json_drop_nulls(struct json_object *array) {
+    const size_t count = json_object_array_length(array);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *row = json_object_array_get_idx(array, i);
+        if (row == NULL)
+            continue;
+        if (kept != i)
+            (void)json_object_array_put_idx(array, kept, json_object_get(row));
+        kept++;
+    }
+    if (kept < count)
+        (void)json_object_array_del_idx(array, kept, count - kept);
 }
 
 const char *annotation(struct json_object *config, const char *name) {

@@ -81,6 +81,8 @@ int json_string_member(struct json_object *object, const char *where, const char
 /* The object or array of this name, which is made if it is missing. */
 int json_need_member(struct json_object *object, const char *where, const char *name,
                      enum json_type type, struct json_object **ret_member, struct husk_error *err);
+/* All at once: to delete rows one by one takes hours in an array of millions. */
+void json_drop_nulls(struct json_object *array);
 /* The text of an annotation, or NULL. */
 const char *annotation(struct json_object *config, const char *name);
 
@@ -123,6 +125,9 @@ int guest_tree_file(const struct guest_tree *tree, const char *path, char **ret_
  * memory. */
 char *guest_tree_mount_point(const struct guest_tree *tree, const char *destination,
                              bool is_folder);
+/* The name of a path in the container without symbolic links, or as it is where that fails, or it
+ * lies in a mount. NULL: no memory. */
+char *guest_tree_name(const struct guest_tree *tree, const char *path);
 /* "/a/./b/../c" and "a/c" become "/a/c". NULL: no memory. */
 char *path_clean(const char *path);
 /* Does the guest see this mount? Deliberately not /proc, /sys, /dev and devices: a guest that could

@@ -52,7 +52,8 @@ void oci_report(const struct command_line *line, const char *message) {
     auto_free char *text = NULL;
     size_t count = 0;
     fprintf(stderr, "husk-oci: %s\n", message);
-    FILE *out = line->log_path != NULL ? open_memstream(&text, &count) : NULL;
+    FILE *out =
+        line->log_path != NULL && line->log_path[0] != '\0' ? open_memstream(&text, &count) : NULL;
     if (out == NULL)
         return;
     write_line(out, line->is_log_json, message);

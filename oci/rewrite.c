@@ -6,6 +6,7 @@
  *               is bound to GUEST_ROOT, and its volumes into that. So the guest sees what the
  *               container was to see, without /proc, /sys and /dev, and cannot leave it
  *   devices     /dev/kvm, for every user, and the rule of the cgroup for it
+ *   paths       that are masked or read-only: so in GUEST_ROOT, too
  *   process     the words of husk run; user, terminal, capabilities, rlimits stay
  *
  * Namespaces, cgroups, seccomp and all else stay as they are. They confine husk as they would have
@@ -180,9 +181,10 @@ static bool is_kvm_row(struct json_object *row) {
 /* Every user of the container may use it: the node in the container is no one else's. */
 static int add_device(struct json_object *devices, const struct facts *facts,
                       struct husk_error *err) {
-    for (size_t i = json_object_array_length(devices); i-- > 0;)
+    for (size_t i = 0; i < json_object_array_length(devices); i++)
         if (is_kvm_row(json_object_array_get_idx(devices, i)))
-            (void)json_object_array_del_idx(devices, i, 1);
+            (void)json_object_array_put_idx(devices, i, NULL);
+    json_drop_nulls(devices);
     struct json_object *row = json_object_new_object();
     int status = row != NULL ? put_text(row, "path", KVM, err) : out_of_memory(err);
     if (status == 0)
@@ -238,6 +240,44 @@ static int rewrite_devices(struct json_object *config, const struct facts *facts
     return status == 0 ? add_rule(rules, facts, err) : status;
 }
 
+/* ---- Paths that are masked, or read-only ---- */
+
+/* They are so for the guest, too, which sees them below GUEST_ROOT. Engines name files of /proc and
+ * /sys, which it does not see; users may name others (podman run --security-opt mask=/etc/keys). */
+static int repeat_paths(struct json_object *linux_part, const char *name,
+                        const struct guest_tree *tree, struct husk_error *err) {
+    struct json_object *paths;
+    int status = json_member(linux_part, "linux.", name, json_type_array, &paths, err);
+    const size_t count = paths != NULL && status == 0 ? json_object_array_length(paths) : 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        struct json_object *row = json_object_array_get_idx(paths, i);
+        auto_free char *moved = NULL;
+        if (!json_object_is_type(row, json_type_string))
+            return error_set(err, HUSK_E_INVAL,
+                             "config.json: linux.%s has a row that is not a string", name);
+        auto_free char *path = guest_tree_name(tree, json_object_get_string(row));
+        if (path == NULL)
+            return out_of_memory(err);
+        if (!guest_sees_mount(path, "", "", NULL))
+            continue;
+        if (asprintf(&moved, GUEST_ROOT "%s", path) < 0) {
+            moved = NULL;
+            return out_of_memory(err);
+        }
+        status = append(paths, json_object_new_string(moved), err);
+    }
+    return status;
+}
+
+static int rewrite_paths(struct json_object *config, const struct facts *facts,
+                         struct husk_error *err) {
+    struct json_object *linux_part;
+    int status = json_need_member(config, "", "linux", json_type_object, &linux_part, err);
+    if (status == 0)
+        status = repeat_paths(linux_part, "maskedPaths", facts->tree, err);
+    return status == 0 ? repeat_paths(linux_part, "readonlyPaths", facts->tree, err) : status;
+}
+
 /* ---- All of it ---- */
 
 /* After this, json_object_put() is all that a half-changed config is good for. */
@@ -257,6 +297,8 @@ int config_rewrite(struct json_object *config, const struct facts *facts, struct
         status = rewrite_mounts(config, facts, was_readonly, err);
     if (status == 0)
         status = rewrite_devices(config, facts, err);
+    if (status == 0)
+        status = rewrite_paths(config, facts, err);
     if (status == 0)
         status = json_need_member(config, "", "annotations", json_type_object, &annotations, err);
     return status == 0 ? put_text(annotations, MARK, MARK_VALUE, err) : status;

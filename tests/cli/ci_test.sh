@@ -52,6 +52,20 @@ same "run-tests: failures before the sum" "$out" "failed: made-up/broken: a.c:7:
 failed: made-up/broken: broken: 1 passed, 1 failed, 1 skipped
 1 passed, 1 failed, 1 skipped"
 
+# A suite that changes the mode of /dev/null, here of one in a namespace of its own.
+own_null='mount -t tmpfs husk-test "$1" && mknod -m 666 "$1/null" c 1 3'
+mkdir "$scratch/devices"
+if [ "$(id -u)" = 0 ] && unshare -m sh -c "$own_null" sh "$scratch/devices" 2>/dev/null; then
+    printf '#!/bin/sh\nchmod 644 /dev/null\necho "broken: 1 passed, 0 failed, 0 skipped"\n' >"$lane/broken"
+    out=$(HUSK_KERNEL_LOG=off unshare -m sh -c "$own_null"' && mount --bind "$1/null" /dev/null && "$2" "$3" made-up' sh "$scratch/devices" "$HUSK_SOURCE/tools/run-tests" "$scratch/build" | tail -n 3)
+    same "run-tests: a suite that harms the machine" "$out" "failed: a suite changed a device of this machine: it was /dev/null crw-rw-rw- 0:0 1,3
+failed: a suite changed a device of this machine: now /dev/null crw-r--r-- 0:0 1,3
+1 passed, 1 failed, 0 skipped"
+    same "this machine was not harmed" "$(stat -c %a /dev/null)" 666
+else
+    skip "run-tests: a suite that harms the machine" "needs root, mount namespaces and device nodes"
+fi
+
 # The table: stage, what it is, minutes; the last row is their sum.
 table=$(sed -n '/^| stage |/,/^$/p' "$HUSK_SOURCE/docs/testing.md" | tail -n +3 | grep '^|')
 rows=$(awk -F ' *[|] *' '$2 != "all" { print $2 }' <<<"$table")

@@ -131,9 +131,22 @@ rewritten "limits" "$(plain "$module" '' '' ',"linux":{"resources":{"memory":{"l
 rewritten "an annotated memory limit" "$(plain "$module" '' '' ',"annotations":{"husk.max-memory":"64M"}')" '"--max-memory","67108864"'
 rewritten "no memory limit" "$(plain "$module" '' '' ',"linux":{"resources":{"memory":{"limit":9223372036854771712}}}')"
 same "no memory limit" "$(grep -c max-memory <<<"$new")" 0
-rewritten "numbers stay what they are" "$(plain "$module" ',"rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":9007199254740993}],"x":1.50' '')" \
-    '"hard":18446744073709551615,"soft":9007199254740993' '"x":1.50'
+rewritten "numbers stay what they are" "$(plain "$module" ',"rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":9007199254740993}],"x":1.50,"-9223372036854775809":[-9223372036854775808,1e99]' '')" \
+    '"hard":18446744073709551615,"soft":9007199254740993' '"x":1.50,"-9223372036854775809":[-9223372036854775808,1e99]'
 rewritten "names and unknown members stay" "$(plain "$module" ',"apparmorProfile":"é\u0001/","zzz":[1,{"a":null}]')" '"apparmorProfile":"é\u0001/"' '"zzz":[1,{"a":null}]'
+awk 'BEGIN {
+    printf "{\"process\":{\"args\":[\"/app.wasm\"],\"env\":[\"A=0\""
+    for (i = 0; i < 1200000; i++) printf ",\"A\""
+    for (i = 1; i < 300000; i++) printf ",\"B%d=\",\"C%d=2\"", i, i
+    printf "]},\"root\":{\"path\":\"rootfs\"}}"
+}' >"$scratch/large.json"
+new_bundle
+cp "$scratch/large.json" "$bundle/config.json"
+begin=$(date +%s)
+timeout -s KILL 50 "$oci" create --bundle "$bundle" id
+same "two million rows of env: exit code" $? 7
+contains "two million rows of env: rows without a value are gone, in their order" "$(grep -o '"env":.\{60\}' "$bundle/config.json")" '"env":["A=0","B1=","C1=2","B2=",'
+check "two million rows of env: in seconds" test $(($(date +%s) - begin)) -lt 40
 rewritten "the device is there once" "$(plain "$module" '' '' ',"linux":{"devices":[{"path":"/dev/kvm","type":"c","major":1,"minor":2},{"path":"/dev/fuse"}]}')" '"devices":[{"path":"/dev/fuse"},{"path":"/dev/kvm","type":"c","major":10'
 
 # ---- mounts: the guest sees volumes, and nothing of the kernel's ----
@@ -158,6 +171,20 @@ ln -s / "$bundle/rootfs/out"
 config "$(plain "$module" '' '' ',"mounts":[{"destination":"/out/'"${scratch#/}"'/escaped","type":"tmpfs","source":"tmpfs"},{"destination":"/../../'"${scratch#/}"'/escaped2","type":"tmpfs","source":"tmpfs"}]')"
 create
 check "links and dots do not lead out of the root" test ! -e "$scratch/escaped" -a ! -e "$scratch/escaped2" -a -d "$bundle/rootfs/$scratch/escaped" -a -d "$bundle/rootfs/$scratch/escaped2"
+
+# ---- what is masked or read-only is so where the guest sees it ----
+new_bundle
+mkdir "$bundle/rootfs/etc"
+ln -s /etc "$bundle/rootfs/settings"
+: >"$bundle/rootfs/etc/keys"
+config "$(plain "$module" '' '' ',"mounts":[{"destination":"/v","type":"bind","source":"'"$bundle"'/volume","options":["rbind"]}],
+"linux":{"maskedPaths":["/proc/kcore","/settings/keys","/none/../etc/./no"],"readonlyPaths":["/proc/sys","/sys/x","data/","/v/sub","/"]}')"
+create
+same "masked: exit code" "$code" 7
+new=$(cat "$bundle/config.json")
+contains "masked" "$new" '"maskedPaths":["/proc/kcore","/settings/keys","/none/../etc/./no","/rootfs/etc/keys","/rootfs/etc/no"]'
+contains "read-only paths" "$new" '"readonlyPaths":["/proc/sys","/sys/x","data/","/v/sub","/","/rootfs/data","/rootfs/v/sub","/rootfs"]'
+refused "a masked path of another type" "$(plain "$module" '' '' ',"linux":{"maskedPaths":[7]}')" "maskedPaths has a row that is not a string"
 
 # ---- configs as containerd 1.6 and Podman 4.3 wrote them (tests/cli/oci), with folders of the test in the place of theirs ----
 engine() { # NAME: $new is what becomes of its config, $given what it was
@@ -217,7 +244,7 @@ untouched "a native program" "$(plain '["/bin/native"]' '' '' ',  "annotations":
 untouched "a script" "$(plain '["script"]' ',"env":["PATH=/bin"]')"
 untouched "a program that is not there" "$(plain '["/no"]')"
 untouched "numbers and blanks" "$(plain '["/bin/native"]' ',  "rlimits":[{"hard":18446744073709551615}]')"
-for command in "state id" "start id" "kill id 9" "delete --force id" "list" "--version" "exec id sh" "exec -e A=1 --process p id sh"; do
+for command in "state id" "start id" "kill id 9" "delete --force id" "list" "--version" "exec id sh" "exec -e A=1 --process p id sh" "exec --pidfd-socket wasm id sh"; do
     rm -f "$scratch/words"
     # shellcheck disable=SC2086
     "$oci" $command >/dev/null
@@ -248,6 +275,10 @@ refused "a mount without a destination" "$(plain "$module" '' '' ',"mounts":[{"t
 refused "a long destination" "$(plain "$module" '' '' ',"mounts":[{"source":"/","destination":"'"$(head -c 9000 /dev/zero | tr '\0' /)"'"}]')" "4096 bytes"
 refused "two members of one name" '{"process":{"args":["/bin/native"]},"process":{"args":["/app.wasm"]},"root":{"path":"rootfs"}}' "two members of the same name"
 refused "a name in another case" '{"process":{"args":["/bin/native"],"Args":["/app.wasm"]},"root":{"path":"rootfs"}}' "process.args is written 'Args'"
+refused "a name with a long s" '{"process":{"args":["/bin/native"],"argſ":["/app.wasm"]},"root":{"path":"rootfs"}}' "process.args is written 'argſ'"
+refused "a name with a sign for kelvin" "$(plain "$module" '' '' ',"linux":{"maſKedPathſ":["/"]}' | sed 's/K/K/')" "linux.maskedPaths is written"
+refused "a large number" "$(plain "$module" '' '' ',"x":[1,-9223372036854775808,18446744073709551616]')" "more than 64 bits"
+refused "a small number" "$(plain "$module" '' '' ',"x":{"y":-9223372036854775809}')" "more than 64 bits"
 refused "a NUL" "$(plain '["/app.wasm\u0000x"]')" "NUL"
 refused "not JSON" '{"process":' "not JSON"
 refused "empty" '' "not JSON"

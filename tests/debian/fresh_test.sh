@@ -102,6 +102,14 @@ same "without the compiler: husk stays, and what is built with it goes" "$(insid
     "$(cd "$root/new" && ls | sed -nE 's/_.*//; /^(husk|husk-serve|husk-oci|libhusk0)$/p' | sort | sed 's/$/ii/' | tr -d '\n')"
 contains "without the compiler: it is missing" "$(inside husk compile /tmp/work/module.wasm -o /tmp/work/x.husk 2>&1)" "the package husk-compiler"
 inside sh -c 'dpkg -i /new/*.deb' >"$scratch/log" 2>&1 || fail "once more" "$(tail -n 20 "$scratch/log")"
+if [ -n "$has_kvm" ] && [ -x "$root/usr/bin/husk-oci" ]; then
+    mkdir -p "$root/tmp/work/bundle/rootfs"
+    cp "$root/tmp/work/module.wasm" "$root/tmp/work/bundle/rootfs/"
+    echo '{"process":{"args":["/module.wasm"]},"root":{"path":"rootfs"}}' >"$root/tmp/work/bundle/config.json"
+    same "husk-oci prepares a bundle" "$(inside env HUSK_OCI_RUNTIME=/bin/true husk-oci create -b /tmp/work/bundle id 2>&1)" ""
+    contains "husk-oci finds the husk for containers" "$(cat "$root/tmp/work/bundle/config.json")" '"source":"/usr/libexec/husk/husk-static"'
+    check "husk-oci has a cache, for purge to remove" test -n "$(ls "$root/var/cache/husk-oci")"
+fi
 mapfile -t names < <(inside dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' '*husk*' | sed -n 's/ ii.*//p')
 inside apt-get -q -y remove "${names[@]}" >"$scratch/log" 2>&1 || fail "remove" "$(tail -n 20 "$scratch/log")"
 same "remove: no program is left" "$(inside find /usr /etc -name '*husk*' ! -path '*/doc/*' ! -path '/etc/*' 2>/dev/null)" ""

@@ -39,10 +39,18 @@ inside() { # COMMAND…
     chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 }
 
+# A node of its own: whatever a program in the system does to its mode or owner, this machine's stays as it is.
+own_device() { # NAME
+    local numbers
+    numbers=$(stat -c '%Hr %Lr' "/dev/$1")
+    # shellcheck disable=SC2086
+    mknod -m "$(stat -c %a "/dev/$1")" "$root/dev/$1" c $numbers
+}
+
 mount_in() {
     mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 tmpfs "$root/dev" && mkdir "$root/dev/shm" || return 1
     for device in null zero full random urandom tty kvm; do
-        [ -e "/dev/$device" ] && touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device"
+        [ ! -c "/dev/$device" ] || own_device "$device" || return 1
     done
     ln -s /proc/self/fd "$root/dev/fd"
     mkdir "$root/dev/pts" && mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx"

@@ -10,6 +10,7 @@ lab_probe
 lab_start "[plugins.\"io.containerd.grpc.v1.cri\"]
 sandbox_image = \"example.org/pause:1\"
 restrict_oom_score_adj = true
+device_ownership_from_security_context = true
 [plugins.\"io.containerd.grpc.v1.cri\".cni]
 conf_dir = \"$scratch\"
 [plugins.\"io.containerd.grpc.v1.cri\".containerd]
@@ -86,6 +87,13 @@ id=$(cri create "$pod" "$scratch/side.json" "$scratch/pod.json")
 cri start "$id" >/dev/null
 check "a native sidecar ends" state_of "$id" CONTAINER_EXITED
 contains "a native sidecar" "$(cri logs "$id" 2>&1)" "side"
+# As deploy/serve.yaml starts husk serve: a native container that is not root, and has /dev/kvm from a device plugin.
+sed -e 's/"args": \[[^]]*\]/"command": ["\/busybox", "sh", "-c", "exec 3<>\/dev\/kvm; exit 6"], "devices": [{"host_path": "\/dev\/kvm", "container_path": "\/dev\/kvm", "permissions": "rw"}]/' \
+    -e 's/"hog/"plugin/g' -e 's/"run_as_user": {"value": 65534}/&, "run_as_group": {"value": 65534}/' "$scratch/hog.json" >"$scratch/plugin.json"
+id=$(cri create "$pod" "$scratch/plugin.json" "$scratch/pod.json")
+cri start "$id" >/dev/null
+check "a native container with /dev/kvm ends" state_of "$id" CONTAINER_EXITED
+same "its user may open it: $(cri logs "$id" 2>&1)" "$(cri inspect -o go-template --template '{{.status.exitCode}}' "$id")" 6
 cri stopp "$pod" >/dev/null
 cri rmp "$pod" >/dev/null
 same "no pod is left" "$(cri pods -q)" ""

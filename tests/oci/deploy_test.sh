@@ -5,6 +5,7 @@ if command -v containerd >/dev/null; then
     printed=$(containerd -c "$HUSK_SOURCE/deploy/containerd.toml" config dump 2>"$scratch/err")
     contains "containerd takes its settings: $(tail -n 1 "$scratch/err" | cut -c 1-200)" "$printed" 'BinaryName = "/usr/bin/husk-oci"'
     contains "annotations are passed on" "$printed" '"husk.*"'
+    contains "devices are of the container's user" "$printed" "device_ownership_from_security_context = true"
 else
     skip "containerd's settings" "no containerd"
 fi
@@ -14,6 +15,27 @@ for name in $(sed -nE 's/^ *\{"(husk\.[a-z-]+)", .*/\1/p' "$HUSK_SOURCE/oci/argu
     check "docs/kubernetes.md has $name" grep -q "$name" "$HUSK_SOURCE/docs/kubernetes.md"
     check "husk-oci(8) has $name" grep -q "$name" "$HUSK_SOURCE/docs/man/husk-oci.8"
 done
+# husk serve takes the command line of its manifest, but for the addresses, and answers there.
+read -ra words <<<"$(sed -nE 's/^ *command: \[husk, serve, \/app\.wasm, (.*)\]$/\1/p' "$HUSK_SOURCE/deploy/serve.yaml" | tr -d ',"')"
+check "serve.yaml has a command line" test ${#words[@]} -ge 8
+if command -v curl >/dev/null && [ -r /dev/kvm ] && [ -x "$HUSK_BUILD/husk-serve" ] && [ -f "$HUSK_BUILD/examples/cgi.wasm" ]; then
+    for i in "${!words[@]}"; do words[i]=${words[i]/#0.0.0.0:*/127.0.0.1:0}; done
+    HUSK_CACHE_DIR=$scratch/cache "$husk" serve "$HUSK_BUILD/examples/cgi.wasm" "${words[@]}" >"$scratch/serve.log" 2>&1 &
+    pid=$!
+    for ((i = 0; i < 300; i++)); do
+        [ "$(grep -c 'listening on' "$scratch/serve.log" 2>/dev/null)" != 2 ] || break
+        sleep 0.2
+    done
+    answers=$(for port in $(sed -n 's/.*listening on .*://p' "$scratch/serve.log"); do curl -s -m 20 "http://127.0.0.1:$port/healthz"; done)
+    same "husk serve, as in its manifest: $(head -c 300 "$scratch/serve.log")" "$answers" "ok
+ok"
+    contains "its workers" "$(cat "$scratch/serve.log")" " 2 workers"
+    kill "$pid"
+    wait "$pid"
+    same "SIGTERM" $? 0
+else
+    skip "husk serve, as in its manifest" "no curl, no KVM, or it was not built"
+fi
 if ! command -v go >/dev/null; then
     skip "the manifests" "no Go"
     finish

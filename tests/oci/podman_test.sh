@@ -3,10 +3,12 @@
 . "$HUSK_SOURCE/tests/oci/lab.sh"
 lab_need podman conmon
 lab_probe
-export HUSK_OCI_CACHE=$scratch/cache
+# Podman passes no variables on to its runtime.
+printf '#!/bin/sh\nHUSK_OCI_CACHE=%q exec %q "$@"\n' "$scratch/cache" "$oci" >"$scratch/runtime"
+chmod +x "$scratch/runtime"
 pod() { # WORD…: podman, with all that it keeps in the scratch folder
     timeout 60 podman --root "$scratch/root" --runroot "$scratch/run" --tmpdir "$scratch/tmp" --storage-driver vfs --cgroup-manager cgroupfs \
-        --events-backend file --runtime "$oci" "$@"
+        --events-backend file --runtime "$scratch/runtime" "$@"
 }
 # No network plugins, no journal; rlimits that a root in a container may set.
 basic=(--cgroup-parent "/$lab_namespace" --network none --log-driver k8s-file --ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
@@ -42,4 +44,5 @@ find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -type d -path "*/$lab_namespace*" -d
 # Podman makes it whatever it is told; one in use is not empty.
 find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/libpod_parent*" -depth -type d -exec rmdir {} + 2>/dev/null
 same "no control group is left" "$(find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path "*/$lab_namespace*" -type d)" ""
+same "the module is in the test's cache, not in the machine's" "$(find "$scratch/cache" -name '*.husk' | wc -l)" 1
 finish
