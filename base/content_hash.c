@@ -186,7 +186,7 @@ static int pass_run(struct pass *pass, struct content_hash *ret_hash) {
         return -1;
     }
     pass->piece = piece;
-    if (hash_pieces(pass, (uint8_t (*)[CONTENT_HASH_BYTES])pieces) != 0)
+    if (hash_pieces(pass, (uint8_t(*)[CONTENT_HASH_BYTES])pieces) != 0)
         return -1;
     *ret_hash = (struct content_hash){
         .bytes = pass->end, .pieces = take_pointer(&pieces), .has_holes = pass->has_holes};
@@ -251,7 +251,7 @@ static int hash_without(const struct content_hash *hash, int fd, uint64_t at, ui
 int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_offset,
                        uint8_t ret_total[CONTENT_HASH_BYTES]) {
     const uint64_t count = pieces_count(hash->bytes);
-    auto_free uint8_t (*pieces)[CONTENT_HASH_BYTES] = calloc(count + 1, CONTENT_HASH_BYTES);
+    auto_free uint8_t(*pieces)[CONTENT_HASH_BYTES] = calloc(count + 1, CONTENT_HASH_BYTES);
     if (pieces == NULL)
         return -1;
     memcpy(pieces, hash->pieces, count * CONTENT_HASH_BYTES);

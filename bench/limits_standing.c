@@ -33,8 +33,8 @@ struct standing {
 
 static const char *const names[FORMS] = {[FORM_STANDING] = "_start", [FORM_FUNCTION] = "answer"};
 /* What runs before the snapshot. */
-static const char *const first_names[FORMS] = {[FORM_STANDING] = "_start",
-                                               [FORM_FUNCTION] = "prepare"};
+static const char *const first_names[FORMS] = {
+    [FORM_STANDING] = "_start", [FORM_FUNCTION] = "prepare"};
 
 static int call(husk_sandbox *sandbox, const char *name, enum husk_outcome_kind kind) {
     struct husk_call call = HUSK_CALL_INIT;

@@ -107,7 +107,7 @@ static void visit_key(void *user, const struct husk_background_job *job) {
     if (is_alive(job) != keys->is_alive ||
         (keys->prefix != NULL && strncmp(job->key, keys->prefix, strlen(keys->prefix)) != 0))
         return;
-    char (*items)[65] = realloc(keys->items, (keys->count + 1) * sizeof *items);
+    char(*items)[65] = realloc(keys->items, (keys->count + 1) * sizeof *items);
     keys->has_no_memory |= items == NULL;
     if (items == NULL)
         return;

@@ -292,7 +292,7 @@ static int own_environment(husk_caller *caller, void *user, const struct husk_va
     int *const calls = user;
     const struct husk_range range = {.addr = (uint32_t)args[0].of.i32, .count = 4};
     uint32_t *const word = husk_caller_span(caller, &range);
-    *word = (uint32_t)++*calls;
+    *word = (uint32_t)++ * calls;
     results[0].of.i32 = 0;
     return 0;
 }
