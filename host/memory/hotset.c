@@ -115,11 +115,13 @@ static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *e
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
     if (gather->old_idx < old->count && old->pages[gather->old_idx].hva == hva)
         *page = old->pages[gather->old_idx++];
-    else
+    else {
+        const bool is_large = hotset_is_large(old, hva);
         *page = (struct hot_page){.hva = hva,
                                   .source = source_of(gather->image, gva_in(gather->region, hva)),
-                                  .age = hotset_is_large(old, hva) ? HOT_AGE_FOUND : 0,
-                                  .patience = patience_of(old, hva)};
+                                  .age = is_large ? HOT_AGE_FOUND : 0,
+                                  .patience = is_large ? 0 : patience_of(old, hva)};
+    }
     return 0;
 }
 

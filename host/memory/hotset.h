@@ -50,7 +50,8 @@ struct hot_page {
 
 /* A page that leaves the set, and is there again, is written by every run, which leaves what was
  * there before: a count of references, say. Equal as it is, it stays longer each time: 8 restores,
- * then 29, 113 and 449. So many of those that left last are known. */
+ * then 29, 113 and 449. So many of those that left last are known. Not where large pages were asked
+ * for: with it, the first request of a snapshot that wrote 16 MiB took 20 times as long. */
 #define HOT_LEFT_MAX 16u
 #define HOT_PATIENCE_FIRST 4u
 #define HOT_PATIENCE_MAX 64u
