@@ -178,6 +178,17 @@ static bool is_kvm_row(struct json_object *row) {
            strcmp(json_object_get_string(path), KVM) == 0;
 }
 
+/* What a device and its rule say alike. */
+static int put_kvm_numbers(struct json_object *row, const struct facts *facts,
+                           struct husk_error *err) {
+    int status = put_text(row, "type", "c", err);
+    if (status == 0)
+        status = put(row, "major", json_object_new_int64(facts->kvm_major), err);
+    if (status == 0)
+        status = put(row, "minor", json_object_new_int64(facts->kvm_minor), err);
+    return status;
+}
+
 /* Every user of the container may use it: the node in the container is no one else's. */
 static int add_device(struct json_object *devices, const struct facts *facts,
                       struct husk_error *err) {
@@ -188,11 +199,7 @@ static int add_device(struct json_object *devices, const struct facts *facts,
     struct json_object *row = json_object_new_object();
     int status = row != NULL ? put_text(row, "path", KVM, err) : out_of_memory(err);
     if (status == 0)
-        status = put_text(row, "type", "c", err);
-    if (status == 0)
-        status = put(row, "major", json_object_new_int64(facts->kvm_major), err);
-    if (status == 0)
-        status = put(row, "minor", json_object_new_int64(facts->kvm_minor), err);
+        status = put_kvm_numbers(row, facts, err);
     if (status == 0)
         status = put(row, "fileMode", json_object_new_int64(0666), err);
     if (status == 0)
@@ -210,11 +217,7 @@ static int add_rule(struct json_object *rules, const struct facts *facts, struct
     int status =
         row != NULL ? put(row, "allow", json_object_new_boolean(true), err) : out_of_memory(err);
     if (status == 0)
-        status = put_text(row, "type", "c", err);
-    if (status == 0)
-        status = put(row, "major", json_object_new_int64(facts->kvm_major), err);
-    if (status == 0)
-        status = put(row, "minor", json_object_new_int64(facts->kvm_minor), err);
+        status = put_kvm_numbers(row, facts, err);
     if (status == 0)
         status = put_text(row, "access", "rw", err);
     if (status == 0)
