@@ -79,6 +79,17 @@ need_wat2wasm() { # [NAME]: of what is skipped
     finish
 }
 
+# Ends the suite with all of it skipped unless the build folder is one to install from.
+need_installable() {
+    if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
+        skip all "the build folder has no libraries to install"
+        finish
+    fi
+    grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || return 0
+    skip all "a sanitizer build is not for installing"
+    finish
+}
+
 # The suite's files, and its cache of images, are in the scratch folder.
 in_scratch() {
     export HUSK_CACHE_DIR=$scratch/cache

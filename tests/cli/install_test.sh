@@ -3,14 +3,7 @@
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 export HUSK_CACHE_DIR=$scratch/cache
 prefix=$scratch/prefix
-if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
-    skip all "the build folder has no libraries to install"
-    finish
-fi
-if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
-    skip all "a sanitizer build is not for installing"
-    finish
-fi
+need_installable
 rm -f "$HUSK_BUILD/install_manifest.txt" # of another user, after sudo make install
 check "install" cmake --install "$HUSK_BUILD" --prefix "$prefix" >"$scratch/install.log"
 lib=$(dirname "$(find "$prefix" -name 'libhusk.so')")

@@ -2,14 +2,7 @@
 # call a guest. Where their compilers are not, they are skipped.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 export HUSK_CACHE_DIR=$scratch/cache
-if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
-    skip all "the build folder has no libraries to install"
-    finish
-fi
-if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
-    skip all "a sanitizer build is not for installing"
-    finish
-fi
+need_installable
 for program in wat2wasm pkg-config; do command -v $program >/dev/null || { skip all "no $program"; finish; }; done
 need_kvm
 rm -f "$HUSK_BUILD/install_manifest.txt" # of another user, after sudo make install

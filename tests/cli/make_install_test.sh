@@ -1,14 +1,7 @@
 # tests/cli/make_install_test.sh: make install with PREFIX and DESTDIR: every file lands below them and nowhere else, pkg-config gives what
 # it takes to link, statically too, also after the whole was moved.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
-    skip all "the build folder has no libraries to install"
-    finish
-fi
-if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
-    skip all "a sanitizer build is not for installing"
-    finish
-fi
+need_installable
 for program in make pkg-config; do
     command -v $program >/dev/null || { skip all "no $program"; finish; }
 done

@@ -1,14 +1,7 @@
 # tests/cli/uninstall_test.sh: make uninstall removes exactly what make install put there: files, links, folders that were not there before; with
 # PREFIX and DESTDIR, after an older version, after an installation that stopped half-way; and nothing else, whatever its list says.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
-if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
-    skip all "the build folder has no libraries to install"
-    finish
-fi
-if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
-    skip all "a sanitizer build is not for installing"
-    finish
-fi
+need_installable
 command -v make >/dev/null || { skip all "no make"; finish; }
 unset MAKEFLAGS MAKELEVEL DESTDIR PREFIX
 rm -f "$HUSK_BUILD/install_manifest.txt" # of another user, after sudo make install

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "built_image.h"
 #include "clock.h"
 #include "harness.h"
 #include "husk.h"
@@ -59,7 +60,6 @@ static husk_image *image_make(husk_engine *engine) {
     static uint8_t text[PLACES_OFFSET + 2 * PLACES + 2];
     static const uint8_t zeros[HUSK_PAGE_SIZE];
     struct image_builder builder;
-    husk_image *image = NULL;
     CHECK(bt_text_end - bt_text <= (ptrdiff_t)PLACES_OFFSET);
     memcpy(text, bt_text, (size_t)(bt_text_end - bt_text));
     builder_init(&builder);
@@ -78,13 +78,7 @@ static husk_image *image_make(husk_engine *engine) {
     add_place(&builder, gva_of(bt_end), 0, 0);
     for (uint32_t i = 0; i < PLACES; i++)
         add_place(&builder, HUSK_TEXT_GVA + PLACES_OFFSET + 2 * i, 0, i);
-    size_t count;
-    uint8_t *bytes = builder_finish(&builder, &count);
-    builder_done(&builder);
-    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
-             err);
-    free(bytes);
-    return image;
+    return built_image_open(&builder, engine);
 }
 
 TEST(a_walk_is_bounded_in_frames_and_in_searches) {

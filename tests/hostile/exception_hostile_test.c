@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "built_image.h"
 #include "exception.h"
 #include "exception_place.h"
 #include "guest_image.h"
@@ -70,22 +71,10 @@ static void end(void) {
     husk_engine_unref(engine);
 }
 
-static husk_image *open_built(struct image_builder *builder) {
-    husk_image *opened = NULL;
-    size_t count;
-    uint8_t *bytes = builder_finish(builder, &count);
-    builder_done(builder);
-    CHECK_OK(
-        husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &opened, &err),
-        err);
-    free(bytes);
-    return opened;
-}
-
 static husk_sandbox *sandbox_of(struct image_builder *builder) {
     husk_sandbox *sandbox = NULL;
     husk_image_unref(image);
-    image = open_built(builder);
+    image = built_image_open(builder, engine);
     CHECK_OK(husk_sandbox_new(image, imports, NULL, &sandbox, &err), err);
     return sandbox;
 }
@@ -260,7 +249,7 @@ TEST(an_image_of_the_same_code_with_other_exceptions) {
                 ((struct husk_image_tag *)(void *)builder.records[HUSK_REC_TAGS].data)[0].type_idx;
             break;
         }
-        husk_image *other = open_built(&builder);
+        husk_image *other = built_image_open(&builder, engine);
         const int status = husk_sandbox_restore(sandbox, other, &err);
         CHECK_MSG(status == (change == 0 ? 0 : HUSK_E_INVAL), "change %d: %d", change, status);
         CHECK_EQ_U64(throw_in(sandbox, 2, 5).kind, HUSK_THREW);
@@ -296,7 +285,7 @@ TEST(exception_slots_count_as_memory) {
         struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
         options.memory_max_bytes = rows[i].memory_max_bytes;
         husk_image_unref(image);
-        image = open_built(&builder);
+        image = built_image_open(&builder, engine);
         const int status = husk_sandbox_new(image, imports, &options, &sandbox, &err);
         CHECK_MSG(status == (rows[i].fits ? 0 : HUSK_E_LIMIT), "row %zu: %d", i, status);
         husk_sandbox_free(sandbox);

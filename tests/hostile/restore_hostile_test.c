@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "built_image.h"
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
@@ -149,14 +150,7 @@ static husk_image *image_of(const struct text *text) {
         .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
     builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, HUSK_DATA_GVA, 1);
-    size_t count;
-    uint8_t *bytes = builder_finish(&builder, &count);
-    builder_done(&builder);
-    husk_image *image;
-    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
-             err);
-    free(bytes);
-    return image;
+    return built_image_open(&builder, engine);
 }
 
 static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char *name) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "built_image.h"
 #include "guest_image.h"
 #include "guest_lab.h"
 #include "harness.h"
@@ -308,19 +309,11 @@ TEST(a_walk_follows_the_saved_base_register) {
 /* "quiet" has the code of "host", and no result: a thunk of its own tells them apart. */
 static husk_image *image_with_quiet(husk_engine *engine) {
     struct image_builder builder;
-    struct husk_error err;
-    husk_image *image = NULL;
-    size_t count;
     guest_image_build(&builder);
     const uint32_t type = builder_type(&builder, "I>", guest_gva(guest_other_thunk));
     builder_export(&builder, "quiet", HUSK_ABI_FUNC,
                    builder_func(&builder, type, guest_gva(guest_host), 1, "quiet"));
-    uint8_t *bytes = builder_finish(&builder, &count);
-    builder_done(&builder);
-    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
-             err);
-    free(bytes);
-    return image;
+    return built_image_open(&builder, engine);
 }
 
 TEST(functions_that_share_their_code_are_not_mistaken) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "built_image.h"
 #include "fault_wraps.h"
 #include "guest_image.h"
 #include "guest_lab.h"
@@ -241,9 +242,6 @@ TEST(copies_may_fail) {
 /* The image of guest_image.h with so many bytes more of text. */
 static husk_image *image_with_text(husk_engine *engine, size_t more) {
     struct image_builder builder;
-    struct husk_error err;
-    husk_image *image = NULL;
-    size_t count;
     guest_image_build(&builder);
     struct builder_segment *text = &builder.segments[0];
     CHECK_EQ_U64(text->gva, HUSK_TEXT_GVA);
@@ -253,12 +251,7 @@ static husk_image *image_with_text(husk_engine *engine, size_t more) {
         buf_append(&text->bytes, page,
                    more - text->bytes.count < sizeof page ? more - text->bytes.count : sizeof page);
     text->mem_bytes = text->bytes.count;
-    uint8_t *bytes = builder_finish(&builder, &count);
-    builder_done(&builder);
-    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
-             err);
-    free(bytes);
-    return image;
+    return built_image_open(&builder, engine);
 }
 
 static void check_code(const husk_sandbox *sandbox, const husk_image *image) {
