@@ -228,8 +228,10 @@ void fault_counts_check(const struct fault_counts *counts, const char *const *na
 }
 
 void fault_counts_check_steps(const struct fault_counts *counts) {
-    CHECK_MSG(counts->unchanged * FAULT_STRIDE > 300 && counts->poisoned * FAULT_STRIDE > 20 &&
-                  counts->unloaded * FAULT_STRIDE > 20,
+    /* Which operations have a turn is chance where not each of them has one. */
+    const unsigned unchanged = FAULT_STRIDE == 1 ? 300 : 30, broken = FAULT_STRIDE == 1 ? 20 : 1;
+    CHECK_MSG(counts->unchanged >= unchanged && counts->poisoned >= broken &&
+                  counts->unloaded >= broken,
               "%u failures changed nothing, %u poisoned, %u unloaded", counts->unchanged,
               counts->poisoned, counts->unloaded);
 }
