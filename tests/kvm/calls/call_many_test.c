@@ -14,7 +14,7 @@
 
 #define MANY 1000u
 /* Emulated machines, which have ready images, take long to enter the guest. */
-#define LIMIT_NS (ready_images_only() ? 6000000000u : 300000000u)
+#define LIMIT_NS (ready_images_only() ? 1500000000u : 300000000u)
 
 static const char module[] =
     "(module"

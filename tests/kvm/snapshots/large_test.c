@@ -207,7 +207,7 @@ TEST(a_request_that_fills_them_keeps_them) {
     SKIP_WITHOUT_LARGE_PAGES();
     struct wat_lab lab;
     open_with(&lab, HUSK_LARGE_PAGES_AUTO);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 6; i++) {
         const uint64_t before = searches(&lab);
         write_pages(&lab, 4 * MIB_PAGES, 16 * MIB_PAGES, 1);
         CHECK_LARGE_PAGES(large_of(&lab), 8);

@@ -410,7 +410,7 @@ static void play_programs(int programs, int restores, int *kinds) {
 
 /* An emulated CPU takes a second for each program. */
 static int fewer_if_emulated(int programs) {
-    return getenv("HUSK_TEST_EMULATED") != NULL ? programs * 2 / 5 : programs;
+    return getenv("HUSK_TEST_EMULATED") != NULL ? programs / 5 : programs;
 }
 
 TEST(it_ends_as_the_unbroken_run) {
