@@ -1,15 +1,14 @@
 """Husk: run untrusted WebAssembly, every instance in a virtual machine of its own.
 
-    import husk
+import husk
 
-    image = husk.compile("add.wasm")
-    with husk.Sandbox(image) as sandbox:
-        print(sandbox.call("add", 2, 3))
+image = husk.compile("add.wasm")
+with husk.Sandbox(image) as sandbox:
+    print(sandbox.call("add", 2, 3))
 """
 
 from husk._native import ffi as _ffi
 from husk._native import lib as _lib
-
 from husk.backtrace import Frame, name_escape
 from husk.compiler import compile, validate
 from husk.engine import Engine, HostInfo, default_engine
@@ -72,3 +71,78 @@ from husk.values import (
 from husk.values import Extern as ExternRef
 
 __version__: str = _ffi.string(_lib.husk_version()).decode()
+
+__all__ = [
+    "EXNREF",
+    "EXTERNREF",
+    "F32",
+    "F64",
+    "FUNCREF",
+    "I32",
+    "I64",
+    "PENDING",
+    "V128",
+    "BadImageError",
+    "BadWasmError",
+    "CallEnded",
+    "Caller",
+    "Cancel",
+    "CompilerError",
+    "CompilerMissing",
+    "CompilerMissingError",
+    "CpuError",
+    "DeadlineExceeded",
+    "Engine",
+    "Error",
+    "Exited",
+    "ExnRef",
+    "Exported",
+    "Exports",
+    "Extern",
+    "ExternKind",
+    "ExternRef",
+    "Frame",
+    "FuncRef",
+    "FuncType",
+    "Function",
+    "Global",
+    "GuestError",
+    "GuestException",
+    "GuestViolation",
+    "HostInfo",
+    "HuskError",
+    "HypervisorLacksError",
+    "Image",
+    "ImageInfo",
+    "ImageVersionError",
+    "Imports",
+    "Interrupted",
+    "InvalidArgumentError",
+    "InvalidWasmError",
+    "LimitError",
+    "Limits",
+    "LinkError",
+    "Memory",
+    "NoHypervisorError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "OutOfTimeError",
+    "Pending",
+    "PoisonedError",
+    "Sandbox",
+    "Snapshot",
+    "Standing",
+    "StateError",
+    "SystemCallError",
+    "Table",
+    "Tag",
+    "Trap",
+    "TrapKind",
+    "Type",
+    "UnsupportedError",
+    "ValueTypeError",
+    "compile",
+    "default_engine",
+    "name_escape",
+    "validate",
+]

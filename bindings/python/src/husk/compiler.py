@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
 from husk.engine import Engine
 from husk.errors import CompilerMissingError, check, error_new
 from husk.handles import c_path, new

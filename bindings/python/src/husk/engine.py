@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 from husk._native import ffi, lib
-
 from husk.errors import StateError, check, error_new
 from husk.handles import c_path, new, owned
 
@@ -49,9 +48,11 @@ def husk_py_log_line(user: Any, level: int, message: Any) -> None:
     if log is None:  # the engine's last object is gone
         return
     try:
-        log.function(_LEVELS.get(level, logging.ERROR), ffi.string(message).decode("utf-8", "replace"))
-    except Exception:
-        sys.excepthook(*sys.exc_info())
+        log.function(
+            _LEVELS.get(level, logging.ERROR), ffi.string(message).decode("utf-8", "replace")
+        )
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
 
 
 @dataclass(frozen=True, slots=True)

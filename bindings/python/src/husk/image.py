@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
 from husk.backtrace import Frame, backtrace_new, frames_of
 from husk.engine import Engine, cpu_feature_names, default_engine
 from husk.errors import (
@@ -180,7 +179,7 @@ class Standing:
 @ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
 def husk_py_write(user: Any, pointer: Any, count: int) -> int:
     """Pass bytes that the library writes to a Writer."""
-    return ffi.from_handle(user).take(bytes(ffi.buffer(pointer, count)))
+    return int(ffi.from_handle(user).take(bytes(ffi.buffer(pointer, count))))
 
 
 class Writer:
@@ -307,9 +306,7 @@ class Image:
         """What the module gives, in its order, by name."""
         if self._exports is None:
             count = lib.husk_image_exports_count(self._pointer)
-            self._exports = Exports(
-                [self._extern(lib.husk_image_export, i) for i in range(count)]
-            )
+            self._exports = Exports([self._extern(lib.husk_image_export, i) for i in range(count)])
         return self._exports
 
     def _extern(self, get: Callable[[Any, int, Any], int], i: int) -> Extern:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from husk._buffer import Span
 from husk._native import ffi, lib
-
 from husk.engine import Engine, default_engine
 from husk.errors import Exited, GuestException, LimitError, check, error_new
 from husk.handles import c_name, new, owned
 from husk.image import Extern, ExternKind, Snapshot, extern_new
-from husk.memory import Memory
+from husk.memory import Memory, memory_span
 from husk.values import (
     EXTERNREF,
     F32,
@@ -62,7 +61,7 @@ class Caller:
 
     def __init__(self, pointer: Any, sandbox: Sandbox) -> None:
         self._pointer = pointer
-        self._views: list[memoryview] = []
+        self._views: list[tuple[memoryview, Any]] = []
         self.sandbox = sandbox
 
     @property
@@ -87,12 +86,12 @@ class Caller:
             raise LimitError(f"[{address}, {address} + {count}) is out of bounds of the memory")
         number = int(ffi.cast("uintptr_t", found))
         view = memoryview(Span(self.sandbox.keeper, number, count))
-        self._views.append(view)
+        self._views.append((view, place))
         return view
 
     def snapshot(self) -> Snapshot:
-        """A snapshot as it is now, with the call that this host function serves. A sandbox that gets
-        it has that call as a pending one, and resume(again=True) calls this host function again.
+        """A snapshot as it is now, with the call that this host function serves. A sandbox that
+        gets it has that call as a pending one; resume(again=True) calls this host function again.
 
         Raises StateError (a call inside another one, …), GuestError.
         """
@@ -105,8 +104,11 @@ class Caller:
     def close(self) -> None:
         """For the package: the host function has returned."""
         self._pointer = None
-        for view in self._views:
-            view.release()
+        for view, place in self._views:
+            try:
+                view.release()
+            except BufferError:  # somebody holds it, so restores must look at these pages
+                memory_span(self.sandbox.pointer, place)
 
 
 _ANNOTATIONS: dict[Any, Type] = {
@@ -206,7 +208,9 @@ class HostFunction:
         types = self.type.results
         if not types:
             if answer is not None:
-                raise TypeError(f"{self.module}.{self.name} has no results, and returned {answer!r}")
+                raise TypeError(
+                    f"{self.module}.{self.name} has no results, and returned {answer!r}"
+                )
             return
         values = (answer,) if len(types) == 1 else tuple(answer)
         cells_fill(sandbox, results, types, values)
@@ -346,9 +350,7 @@ class Imports:
             self._functions.remove(host)
         check(status, err)
 
-    def function(
-        self, module: str, name: str | None = None, **options: Any
-    ) -> Callable[[_F], _F]:
+    def function(self, module: str, name: str | None = None, **options: Any) -> Callable[[_F], _F]:
         """A decorator: @imports.function("env"). The name is the function's, unless it is given.
         Options are those of func()."""
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from husk._buffer import Keeper
 from husk._native import ffi, lib
-
 from husk.backtrace import Frame
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
@@ -298,7 +297,8 @@ class Sandbox:
             self._lock.release()
 
     def _prepare(self, name: str) -> Prepared:
-        self.pointer  # noqa: B018: raises if it is closed
+        if self.is_closed:
+            raise StateError("the sandbox is closed")
         func, functype = self.image.func(name)
         prepared = self._prepared[name] = Prepared(self, name, func, functype_of(functype))
         return prepared
@@ -337,9 +337,7 @@ class Sandbox:
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output)
             if self._pending is None:  # WASI's own
-                self._pending = Pending(
-                    self, "wasi_snapshot_preview1", "", (), FuncType()
-                )
+                self._pending = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
             raise self._pending
         try:
             raise_ended(self, outcome, raised)
@@ -406,9 +404,7 @@ class Sandbox:
         standing = image.standing
         if standing is not None:
             args = image.pending_args if isinstance(image, Snapshot) else ()
-            self._pending = Pending(
-                self, standing.module, standing.name, args, standing.host_type
-            )
+            self._pending = Pending(self, standing.module, standing.name, args, standing.host_type)
             self._waiting = Waiting(standing.type.results, None)
 
     @property
