@@ -57,8 +57,8 @@ class CompileOptions:
         self.struct.allow_uncontained = allow_uncontained
         self._kept: list[Any] = []
         self.has_worker = worker is not None or _WORKER.exists()
-        if self.has_worker:
-            self.struct.worker_path = self.keep(c_path(worker or _WORKER))
+        # Always named: the library itself would look in more places than in this package.
+        self.struct.worker_path = self.keep(c_path(_WORKER if worker is None else worker))
         if cpu is not None:
             self.struct.cpu = self.keep(cpu.encode())
         if disable is not None:
