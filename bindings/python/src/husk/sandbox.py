@@ -73,6 +73,15 @@ def _sandbox_options(
     return options, text
 
 
+class _Given:
+    """What an instance has of a set of imports: all that must live as long, and the objects that
+    globals begin with."""
+
+    def __init__(self, imports: Imports) -> None:
+        self.kept = imports.kept()
+        self.externs = ExternTable(imports.externs)
+
+
 class Sandbox:
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
@@ -143,21 +152,29 @@ class Sandbox:
         self._empty()
 
     def _empty(self) -> None:
+        self._given: Image | None = None
         self._image: Image | None = None
-        self._kept: list[Any] = []
+        self._imports: _Given | None = None
         self._prepared: dict[str, Prepared] = {}
         self._exported: Exported | None = None
+        self._asked: Pending | None = None  # by a host function; see call_ended()
         self._pending: Pending | None = None
         self._waiting: Waiting | None = None
         self.externs = ExternTable()
 
     def _loaded(self, image: Image, imports: Imports | None) -> None:
         self._empty()
-        self._image = image
-        self._kept = [] if imports is None else imports.kept()
+        self._imports = None if imports is None else _Given(imports)
+        self._begin_as(image)
+
+    def _begin_as(self, image: Image) -> None:
+        """The state of the image: its objects, those of the imports, its pending call."""
+        if image is not self._given:  # it may be closed later
+            self._given = image
+            self._image = image.share()
         self.externs = ExternTable(image.externs)
-        if imports is not None:
-            self.externs.add(imports.externs)
+        if self._imports is not None:
+            self.externs.add(self._imports.externs)
         self._standing(image)
 
     # ---- Using it ----
@@ -358,11 +375,13 @@ class Sandbox:
         """Raise how a call ended. The rest is for a call that is pending: what it will return, and
         its limits."""
         raised, self.raised = self.raised, None
+        asked, self._asked = self._asked, None
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output, limits)
-            if self._pending is None:  # WASI's own
-                self._pending = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
-            raise self._pending
+            if asked is None:
+                asked = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
+            self._pending = asked
+            raise asked
         try:
             raise_ended(self, outcome, raised)
         finally:
@@ -426,8 +445,9 @@ class Sandbox:
     # ---- Pending calls ----
 
     def pending_begins(self, host: HostFunction, args: tuple[Any, ...]) -> None:
-        """For the package: a host function has no answer yet."""
-        self._pending = Pending(self, host.module, host.name, args, host.type)
+        """For the package: a host function has no answer yet. The call is pending if it can be: not
+        in another one."""
+        self._asked = Pending(self, host.module, host.name, args, host.type)
 
     def _standing(self, image: Image) -> None:
         """The pending call that an image brings, if it has one."""
@@ -536,9 +556,7 @@ class Sandbox:
         with self.locked() as pointer:
             self._no_buffers("restore")
             check(lib.husk_sandbox_restore(pointer, image.pointer, err), err)
-            self._image = image
-            self.externs = ExternTable(image.externs)
-            self._standing(image)
+            self._begin_as(image)
 
     def unload(self) -> None:
         """Drop the instance, and keep the VM for load(). Raises BufferError, StateError."""
@@ -566,8 +584,8 @@ class Sandbox:
             check(lib.husk_sandbox_clone(pointer, out, err), err)
         clone = type(self).__new__(type(self))
         clone._adopt(out[0], self._engine, user)
-        clone._image = self._image
-        clone._kept = list(self._kept)
+        clone._given, clone._image = self._given, self._image
+        clone._imports = self._imports
         clone.externs = ExternTable(self.externs)
         if self._pending is not None and self._waiting is not None:
             clone.pending_like(self._pending, self._waiting)
