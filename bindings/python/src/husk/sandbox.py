@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -29,6 +26,7 @@ from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_of
 from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
+from husk.turns import Turns
 from husk.values import (
     ExternTable,
     FuncRef,
@@ -82,7 +80,7 @@ class _Given:
         self.externs = ExternTable(imports.externs)
 
 
-class Sandbox:
+class Sandbox(Turns):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -139,13 +137,8 @@ class Sandbox:
         self._pointer = owned(pointer, lib.husk_sandbox_free)
         self._engine = engine
         self.user = user
-        # Held while a function of the library works on the sandbox, and not while a host function
-        # runs. Never waited for: two threads at once are a mistake.
-        self._lock = threading.Lock()
-        # Held while another thread may look at the sandbox, which then must not be freed.
-        self._guard = threading.RLock()
+        self._begin_turns()
         self._keeper = Keeper(self._pointer)
-        self.depth = 0  # calls that run
         self.raised: BaseException | None = None  # by a host function, which ended the call
         self._self = ffi.new_handle(weakref.ref(self))
         lib.husk_sandbox_set_user(self._pointer, self._self)
@@ -180,13 +173,6 @@ class Sandbox:
     # ---- Using it ----
 
     @property
-    def pointer(self) -> Any:
-        """The library's handle."""
-        if self._pointer is None:
-            raise StateError("the sandbox is closed")
-        return self._pointer
-
-    @property
     def keeper(self) -> Keeper:
         """Counts the buffers of this instance's memory."""
         return self._keeper
@@ -207,46 +193,6 @@ class Sandbox:
     def is_loaded(self) -> bool:
         """Whether there is an instance."""
         return self._image is not None
-
-    @contextmanager
-    def locked(self) -> Iterator[Any]:
-        """The library's handle, for this thread alone. Raises StateError at once if another thread
-        uses the sandbox, or if it is closed."""
-        if not self._lock.acquire(False):
-            raise self._in_use()
-        try:
-            yield self.pointer
-        finally:
-            self._lock.release()
-
-    def _in_use(self) -> StateError:
-        return StateError("another thread uses the sandbox: one at a time may")
-
-    def host_begins(self) -> int:
-        """A host function begins: whoever it calls may use the sandbox."""
-        self._lock.release()
-        return self.depth
-
-    def host_ends(self, depth: int) -> None:
-        """The guest goes on, once the calls inside the host function have ended."""
-        stop: BaseException | None = None
-        while not (self._lock.acquire(False) and self._is_at(depth)):
-            try:
-                time.sleep(0.001)  # another thread uses the sandbox, or its call runs
-            except BaseException as error:  # of a signal's handler
-                stop = error
-        if stop is not None:
-            raise stop
-
-    def _is_at(self, depth: int) -> bool:
-        if self.depth != depth:
-            self._lock.release()
-        return self.depth == depth
-
-    def hold(self) -> None:
-        """A host function ends by an exception, which a signal may have raised anywhere."""
-        if not self._lock.locked():
-            self._lock.acquire()
 
     def close(self) -> None:
         """Free the sandbox; a pending call is abandoned. Memory stays mapped for buffers that
@@ -349,16 +295,6 @@ class Sandbox:
         with self.locked():
             return prepared.run(args, limits)
 
-    @contextmanager
-    def running(self) -> Iterator[Any]:
-        """The library's handle, for a function that runs the guest."""
-        with self.locked() as pointer:
-            self.depth += 1
-            try:
-                yield pointer
-            finally:
-                self.depth -= 1
-
     def finish(self, outcome: Any, results: Sequence[Type], **waiting: Any) -> None:
         """Raise if a call did not return."""
         if outcome.kind != lib.HUSK_RETURNED:
@@ -427,20 +363,6 @@ class Sandbox:
         """Where the last call ended, if it did not return, or where a pending one waits."""
         with self.locked():
             return backtrace_of(self)
-
-    @contextmanager
-    def guarded(self) -> Iterator[Any]:
-        """The library's handle, for functions that any thread may call. The sandbox is not freed
-        meanwhile. None: it is closed."""
-        with self._guard:
-            yield self._pointer
-
-    def interrupt(self) -> None:
-        """End the call that runs or is pending; if there is none, the next one. Any thread; also a
-        signal handler. A husk.Cancel never hits another call."""
-        with self.guarded() as pointer:
-            if pointer is not None:
-                lib.husk_interrupt(pointer)
 
     # ---- Pending calls ----
 
