@@ -48,8 +48,8 @@ _LIMITS = {
 
 
 class Prepared:
-    """A call of one function, with its arrays, which husk._fast also uses. One call at a time does: a function that is
-    called again inside its own call (by a host function) gets another one."""
+    """A call of one function, with its arrays, which husk._fast uses, too. One call at a time does:
+    a function that is called again inside its own call (by a host function) gets another one."""
 
     __slots__ = (
         "_args",
