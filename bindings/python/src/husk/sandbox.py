@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from husk._buffer import Keeper
 from husk._fast import Calls
 from husk._native import ffi, lib
-from husk.backtrace import Frame
+from husk.backtrace import Frame, backtrace_new
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
 from husk.engine import Engine, default_engine
@@ -508,8 +508,16 @@ class Sandbox(Turns):
         theirs = ffi.NULL if imports is None else imports.pointer
         with self.locked() as pointer:
             self._no_buffers("load")
-            check(lib.husk_sandbox_load(pointer, image.pointer, theirs, err), err)
+            status = lib.husk_sandbox_load(pointer, image.pointer, theirs, err)
+            if status != 0 and self._has_nothing(pointer):  # it failed half-way
+                self._empty()
+            check(status, err)
             self._loaded(image, imports)
+
+    def _has_nothing(self, pointer: Any) -> bool:
+        """Whether the library has no instance in the sandbox."""
+        status = lib.husk_sandbox_backtrace(pointer, backtrace_new(), ffi.NULL)
+        return bool(status == lib.HUSK_E_STATE)
 
     def clone(self, *, user: Any = None) -> Sandbox:
         """Another sandbox in the same state, with the same imports and limits."""
