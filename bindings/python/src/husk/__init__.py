@@ -10,7 +10,6 @@ with husk.Sandbox(image) as sandbox:
 import husk._interpreter  # noqa: F401  (first: it refuses some interpreters)
 
 # isort: split
-from husk._fast import Function
 from husk._native import ffi as _ffi
 from husk._native import lib as _lib
 from husk.backtrace import Frame, name_escape
@@ -51,7 +50,7 @@ from husk.errors import (
     UnsupportedError,
     ValueTypeError,
 )
-from husk.exports import Exported
+from husk.exports import Exported, Function
 from husk.image import Exports, Extern, ExternKind, Image, ImageInfo, Snapshot, Standing
 from husk.imports import PENDING, Caller, Imports
 from husk.limits import Cancel, Limits

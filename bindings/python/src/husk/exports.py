@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from husk._fast import Function
+from husk._fast import Function as Function
 from husk.image import ExternKind
 from husk.memory import Global, Table, memory_of_export
 from husk.tags import Tag

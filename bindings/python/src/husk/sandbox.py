@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from husk._buffer import Keeper
 from husk._fast import Calls
 from husk._native import ffi, lib
-from husk.backtrace import Frame, backtrace_new
+from husk.backtrace import Frame
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
 from husk.engine import Engine, default_engine
@@ -509,15 +509,18 @@ class Sandbox(Turns):
         with self.locked() as pointer:
             self._no_buffers("load")
             status = lib.husk_sandbox_load(pointer, image.pointer, theirs, err)
-            if status != 0 and self._has_nothing(pointer):  # it failed half-way
+            if status != 0 and self._has_nothing():  # it failed half-way
                 self._empty()
             check(status, err)
             self._loaded(image, imports)
 
-    def _has_nothing(self, pointer: Any) -> bool:
+    def _has_nothing(self) -> bool:
         """Whether the library has no instance in the sandbox."""
-        status = lib.husk_sandbox_backtrace(pointer, backtrace_new(), ffi.NULL)
-        return bool(status == lib.HUSK_E_STATE)
+        try:
+            backtrace_of(self)
+        except StateError:
+            return True
+        return False
 
     def clone(self, *, user: Any = None) -> Sandbox:
         """Another sandbox in the same state, with the same imports and limits."""
