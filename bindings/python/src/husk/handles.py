@@ -1,0 +1,89 @@
+"""Handles of the library, which are freed by whoever made them, and by nobody else."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from husk._native import ffi, lib
+
+atexit.register(lib.husk_py_end)
+
+
+def owned(pointer: Any, free: Callable[[Any], None]) -> Any:
+    """A handle that is freed when nobody has it any more, but not in a child made by fork():
+    a VM belongs to the process that made it."""
+
+    def drop(
+        pointer: Any,
+        free: Callable[[Any], None] = free,
+        owner: int = os.getpid(),
+        getpid: Callable[[], int] = os.getpid,
+    ) -> None:
+        if getpid() == owner:
+            free(pointer)
+
+    return ffi.gc(pointer, drop)
+
+
+class Callback:
+    """A function that threads of the library call, by a number: such a thread may have the number a
+    moment longer than Python has the function."""
+
+    _numbers = itertools.count(1)
+    _known: ClassVar[weakref.WeakValueDictionary[int, Callback]] = weakref.WeakValueDictionary()
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+        number = next(self._numbers)
+        self._known[number] = self
+        self.user = ffi.cast("void *", number)
+
+    @classmethod
+    def call(cls, user: Any, *args: object) -> None:
+        """Call the function, if there still is one. What it raises is shown as Python shows what a
+        thread raises."""
+        known = cls._known.get(int(ffi.cast("uintptr_t", user)))
+        if known is None:
+            return
+        try:
+            known.function(*args)
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+
+def new(kind: str, /, **fields: Any) -> Any:
+    """A struct of the library with its size, and with the fields given."""
+    struct = ffi.new(f"struct {kind} *", fields)
+    struct.size = ffi.sizeof(f"struct {kind}")
+    return struct
+
+
+def address(pointer: Any) -> int:
+    """The address of a pointer of the library."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def c_path(path: str | bytes | os.PathLike[Any]) -> bytes:
+    """A path as the library takes it."""
+    raw = os.fsencode(path)
+    if b"\0" in raw:
+        raise ValueError("a path must not contain a NUL")
+    return raw
+
+
+def c_name(name: str, what: str = "name") -> bytes:
+    """A name as the library takes it; it may contain NULs, but must not be empty."""
+    if not isinstance(name, str):
+        raise TypeError(f"the {what} must be str, not {type(name).__name__}")
+    return name.encode("utf-8", "surrogateescape")
+
+
+def py_name(pointer: Any, count: int) -> str:
+    """A name of the library as str. Names of a module are UTF-8."""
+    return bytes(ffi.buffer(pointer, count)).decode("utf-8", "surrogateescape") if count else ""
