@@ -1,0 +1,107 @@
+"""Calls from bytes to bytes, and many calls of one function at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from husk._native import ffi, lib
+
+from husk.errors import CallEnded, Pending, ValueTypeError, check, error_new
+from husk.handles import new
+from husk.limits import Limits
+from husk.pending import output_of
+from husk.values import Type, cell_get, cell_put
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from husk.sandbox import Sandbox
+
+
+def call_bytes(
+    sandbox: Sandbox, name: str, data: Buffer, keeps: bool, limits: Limits | None
+) -> bytes:
+    """Sandbox.call_bytes()."""
+    func, _functype = sandbox.image.func(name)
+    call = new("husk_call")
+    call.func = func
+    call.limits = ffi.NULL if limits is None else limits.struct
+    output = new("husk_bytes", keeps=keeps)
+    outcome = new("husk_outcome")
+    err = error_new()
+    with memoryview(data) as view, ffi.from_buffer(view) as raw:
+        output.input = raw
+        output.input_count = view.nbytes
+        with sandbox.running() as pointer:
+            check(lib.husk_call_bytes(pointer, call, output, outcome, err), err)
+            output.input, output.input_count = ffi.NULL, 0
+            sandbox.finish(outcome, (), output=output)
+    return output_of(output)
+
+
+class Many:
+    """A struct husk_many and its arrays."""
+
+    def __init__(self, params: Sequence[Type], results: Sequence[Type], count: int) -> None:
+        self.many = new("husk_many", count=count)
+        self.params = params
+        self.results_per_call = len(results)
+        self.args = ffi.new("struct husk_value[]", max(1, len(params) * count))
+        self.results = ffi.new("struct husk_value[]", max(1, len(results) * count))
+        self.call = new(
+            "husk_call",
+            args_count=len(params) * count,
+            results_count=len(results) * count,
+        )
+        self.call.args = self.args
+        self.call.results = self.results
+
+    def fill(self, sandbox: Sandbox, calls: Sequence[Sequence[Any]]) -> None:
+        """Set the arguments of all calls."""
+        at = 0
+        for values in calls:
+            if len(values) != len(self.params):
+                raise ValueTypeError(
+                    f"each call takes {len(self.params)} arguments, not {len(values)}"
+                )
+            for kind, value in zip(self.params, values, strict=True):
+                self.args[at].type = int(kind)
+                cell_put(sandbox, self.args, at, kind)(value)
+                at += 1
+
+    def read(self, sandbox: Sandbox) -> list[Any]:
+        """The results of the calls that returned."""
+        width = self.results_per_call
+        returned = range(self.many.returned)
+        if width == 0:
+            return [None for _ in returned]
+        if width == 1:
+            return [cell_get(sandbox, self.results[i]) for i in returned]
+        return [
+            tuple(cell_get(sandbox, self.results[i * width + k]) for k in range(width))
+            for i in returned
+        ]
+
+
+def call_many(
+    sandbox: Sandbox, name: str, calls: Iterable[Sequence[Any]], limits: Limits | None
+) -> list[Any]:
+    """Sandbox.call_many()."""
+    rows = list(calls)
+    functype = sandbox.image.func_type(name)
+    work = Many(functype.params, functype.results, len(rows))
+    work.call.func = sandbox.image.func(name)[0]
+    work.call.limits = ffi.NULL if limits is None else limits.struct
+    outcome = new("husk_outcome")
+    err = error_new()
+    with sandbox.running() as pointer:
+        work.fill(sandbox, rows)
+        check(lib.husk_call_many(pointer, work.call, work.many, outcome, err), err)
+        try:
+            if rows:
+                sandbox.finish(outcome, functype.results)
+        except (CallEnded, Pending) as ended:
+            ended.results = work.read(sandbox)
+            raise
+        return work.read(sandbox)

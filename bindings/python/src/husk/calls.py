@@ -1,0 +1,195 @@
+"""Calls of a guest's functions: prepared once for each function, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from husk._native import ffi, lib
+
+from husk.backtrace import backtrace_new, frames_of
+from husk.errors import (
+    CallEnded,
+    DeadlineExceeded,
+    Exited,
+    GuestException,
+    GuestViolation,
+    Interrupted,
+    Trap,
+    TrapKind,
+    ValueTypeError,
+    check,
+    error_new,
+)
+from husk.handles import new, py_name
+from husk.limits import Limits
+from husk.tags import Tag
+from husk.values import (
+    FuncType,
+    cell_getter,
+    cell_put,
+    cells_new,
+    cells_read,
+    functype_of,
+)
+
+if TYPE_CHECKING:
+    from husk.sandbox import Sandbox
+
+_RETURNED = lib.HUSK_RETURNED
+_LIMITS = {
+    lib.HUSK_LIMIT_WALL: "wall",
+    lib.HUSK_LIMIT_CPU: "cpu",
+    lib.HUSK_LIMIT_WAIT: "wait",
+}
+
+
+class Prepared:
+    """A call of one function, with its arrays. One call at a time uses them: a function that is
+    called again inside its own call (by a host function) gets another one."""
+
+    __slots__ = (
+        "_args",
+        "_gets",
+        "_puts",
+        "_results",
+        "call",
+        "count",
+        "err",
+        "func",
+        "is_busy",
+        "name",
+        "outcome",
+        "sandbox",
+        "type",
+    )
+
+    def __init__(self, sandbox: Sandbox, name: str, func: Any, functype: FuncType) -> None:
+        self.sandbox = sandbox
+        self.name = name
+        self.func = func
+        self.type = functype
+        self.count = len(functype.params)
+        self._args = cells_new(functype.params)
+        self._results = cells_new(functype.results)
+        self.call = new("husk_call", args_count=self.count, results_count=len(functype.results))
+        self.call.args = self._args
+        self.call.results = self._results
+        self.call.func = func
+        self.outcome = new("husk_outcome")
+        self.err = error_new()
+        self._puts = [
+            cell_put(sandbox, self._args, i, kind) for i, kind in enumerate(functype.params)
+        ]
+        self._gets = [
+            cell_getter(sandbox, self._results, i, kind) for i, kind in enumerate(functype.results)
+        ]
+        self.is_busy = False
+
+    def fill(self, values: Sequence[Any]) -> None:
+        """Set the arguments."""
+        if len(values) != self.count:
+            raise ValueTypeError(f"{self.name} takes {self.count} arguments, not {len(values)}")
+        for put, value in zip(self._puts, values, strict=True):
+            put(value)
+
+    def result(self) -> Any:
+        """What the call returned: None, a value, or a tuple of several."""
+        gets = self._gets
+        if len(gets) == 1:
+            return gets[0]()
+        return tuple([get() for get in gets]) if gets else None
+
+    def run(self, values: Sequence[Any], limits: Limits | None) -> Any:
+        """Make the call. The sandbox is locked."""
+        sandbox = self.sandbox
+        self.fill(values)
+        if limits is not None:
+            self.call.limits = limits.struct
+        sandbox.depth += 1
+        self.is_busy = True
+        try:
+            status = lib.husk_call(sandbox.pointer, self.call, self.outcome, self.err)
+        finally:
+            self.is_busy = False
+            sandbox.depth -= 1
+            if limits is not None:
+                self.call.limits = ffi.NULL
+        if status != 0:
+            check(status, self.err)
+        if self.outcome.kind != _RETURNED:
+            sandbox.call_ended(self.outcome, self.type.results)
+        return self.result()
+
+
+def value_of(values: tuple[Any, ...]) -> Any:
+    """A function's result as Python's: None, a value, or a tuple of several."""
+    if len(values) == 1:
+        return values[0]
+    return values or None
+
+
+def _text(outcome: Any) -> str:
+    return str(ffi.string(outcome.message).decode("utf-8", "replace"))
+
+
+def backtrace_of(sandbox: Sandbox) -> tuple[Any, ...]:
+    """The frames where the last call ended, or a pending one waits."""
+    backtrace = backtrace_new()
+    err = error_new()
+    check(lib.husk_sandbox_backtrace(sandbox.pointer, backtrace, err), err)
+    return frames_of(backtrace)
+
+
+def _exception_of(sandbox: Sandbox, text: str, fields: dict[str, Any]) -> GuestException:
+    info = new("husk_exception_info")
+    err = error_new()
+    check(lib.husk_sandbox_exception(sandbox.pointer, info, err), err)
+    tag = Tag(
+        info.tag,
+        None if info.module == ffi.NULL else py_name(info.module, info.module_bytes),
+        py_name(info.name, info.name_bytes),
+        functype_of(info.type),
+    )
+    values = cells_read(sandbox, info.values, info.values_count)
+    return GuestException(tag, values, text, **fields)
+
+
+def _ended(sandbox: Sandbox, outcome: Any) -> CallEnded:
+    """The exception of a call that did not return."""
+    kind = outcome.kind
+    text = _text(outcome)
+    fields: dict[str, Any] = {
+        "is_poisoned": outcome.is_poisoned,
+        "state_is_exact": outcome.state_is_exact,
+        "wall_seconds": outcome.wall_ns / 1e9,
+        "cpu_seconds": outcome.cpu_ns / 1e9,
+    }
+    if kind == lib.HUSK_EXITED:
+        return Exited(outcome.exit_code, text, **fields)
+    fields["backtrace"] = backtrace_of(sandbox)
+    if kind == lib.HUSK_THREW:
+        return _exception_of(sandbox, text, fields)
+    if kind == lib.HUSK_TRAPPED:
+        trap = Trap(text, **fields)
+        trap.trap = TrapKind(outcome.trap)
+        return trap
+    if kind == lib.HUSK_DEADLINE:
+        deadline = DeadlineExceeded(text, **fields)
+        deadline.limit = _LIMITS.get(outcome.limit, "wall")
+        return deadline
+    return (Interrupted if kind == lib.HUSK_INTERRUPTED else GuestViolation)(text, **fields)
+
+
+def raise_ended(sandbox: Sandbox, outcome: Any, raised: BaseException | None) -> NoReturn:
+    """Raise how a call ended. raised: what a host function raised, which ended it."""
+    is_host_failure = (
+        outcome.kind == lib.HUSK_TRAPPED and outcome.trap == lib.HUSK_TRAP_HOST_FUNCTION
+    )
+    if raised is not None and (is_host_failure or not isinstance(raised, Exception)):
+        try:
+            raise raised
+        finally:
+            raised = None
+    raise _ended(sandbox, outcome) from raised
+

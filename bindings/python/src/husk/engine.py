@@ -1,0 +1,204 @@
+"""The engine: the hypervisor, a watchdog for deadlines, idle VMs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from husk._native import ffi, lib
+
+from husk.errors import StateError, check, error_new
+from husk.handles import c_path, new, owned
+
+LogFunction = Callable[[int, str], None]
+
+
+class _Log:
+    """A function for the log, by a number: a thread of the library may have it a moment longer
+    than Python has the engine."""
+
+    def __init__(self, function: LogFunction) -> None:
+        self.function = function
+        self.number = next(_log_numbers)
+        _logs[self.number] = self
+
+
+_log_numbers = itertools.count(1)
+_logs: weakref.WeakValueDictionary[int, _Log] = weakref.WeakValueDictionary()
+
+_LEVELS = {
+    lib.HUSK_LOG_ERROR: logging.ERROR,
+    lib.HUSK_LOG_WARNING: logging.WARNING,
+    lib.HUSK_LOG_INFO: logging.INFO,
+    lib.HUSK_LOG_DEBUG: logging.DEBUG,
+}
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def husk_py_log_line(user: Any, level: int, message: Any) -> None:
+    """Pass a line of the library's log on. It comes from any thread."""
+    log = _logs.get(int(ffi.cast("uintptr_t", user)))
+    if log is None:  # the engine's last object is gone
+        return
+    try:
+        log.function(_LEVELS.get(level, logging.ERROR), ffi.string(message).decode("utf-8", "replace"))
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """The host: what the hypervisor is, and what it can do.
+
+    hypervisor: "vmx", "svm", "pvm" or "unknown". cpu_features: names of CPU features that images
+    may use here.
+    """
+
+    hypervisor: str
+    hypervisor_api: int
+    memslots_max: int
+    cpu_features: frozenset[str]
+    has_sync_regs: bool
+    has_immediate_exit: bool
+    has_readonly_mem: bool
+    has_msr_filter: bool
+    cpu_name: str
+
+
+_HYPERVISORS = {
+    lib.HUSK_HYPERVISOR_KVM_VMX: "vmx",
+    lib.HUSK_HYPERVISOR_KVM_SVM: "svm",
+    lib.HUSK_HYPERVISOR_KVM_PVM: "pvm",
+}
+
+
+def cpu_feature_names(bits: int) -> frozenset[str]:
+    """The names of a set of CPU features."""
+    names = set()
+    for bit in range(64):
+        if bits >> bit & 1:
+            name = lib.husk_cpu_feature_name(bit)
+            names.add(f"bit {bit}" if name == ffi.NULL else ffi.string(name).decode())
+    return frozenset(names)
+
+
+class Engine:
+    """The hypervisor and all that sandboxes share. A process makes one; see default_engine().
+
+    hypervisor_path: default "/dev/kvm". log: a function (level of `logging`, message), called from
+    any thread, or a `logging.Logger`. kick_signal: the signal that ends calls at their deadlines;
+    default SIGRTMIN + 6. pool_max: how many idle VMs to keep for new sandboxes. measure_times:
+    histograms of calls (two clock reads each).
+
+    Images, imports and sandboxes keep the engine alive; close() drops this object's share.
+    Any number of threads may use an engine.
+
+    Raises NoHypervisorError, HypervisorLacksError, InvalidArgumentError, OutOfMemoryError,
+    SystemCallError.
+    """
+
+    def __init__(
+        self,
+        *,
+        hypervisor_path: str | os.PathLike[str] | None = None,
+        log: LogFunction | logging.Logger | None = None,
+        kick_signal: int = 0,
+        pool_max: int = 8,
+        measure_times: bool = False,
+    ) -> None:
+        options = new("husk_engine_options")
+        path = ffi.NULL
+        if hypervisor_path is not None:
+            path = ffi.new("char[]", c_path(hypervisor_path))
+        options.hypervisor_path = path
+        options.kick_signal = kick_signal
+        options.pool_max = pool_max if pool_max > 0 else -1
+        options.measure_times = measure_times
+        # Alive as long as the engine: objects that share it keep this one, too.
+        self._log = None if log is None else _Log(_log_function(log))
+        if self._log is not None:
+            options.log = ffi.addressof(lib, "husk_py_log")
+            options.log_user = ffi.cast("void *", self._log.number)
+        out = ffi.new("husk_engine **")
+        err = error_new()
+        check(lib.husk_engine_new(options, out, err), err)
+        self._pointer = owned(out[0], lib.husk_engine_unref)
+        self._pid = os.getpid()
+
+    @property
+    def pointer(self) -> Any:
+        """The library's handle."""
+        if self._pointer is None:
+            raise StateError("the engine is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Drop this share of the engine. What was made of the engine stays usable."""
+        self._pointer = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def host_info(self) -> HostInfo:
+        """What the host is, as `husk doctor` prints it."""
+        info = new("husk_host_info")
+        check(lib.husk_engine_host_info(self.pointer, info))
+        return HostInfo(
+            hypervisor=_HYPERVISORS.get(info.hypervisor, "unknown"),
+            hypervisor_api=info.hypervisor_api,
+            memslots_max=info.memslots_max,
+            cpu_features=cpu_feature_names(info.cpu_features),
+            has_sync_regs=info.has_sync_regs,
+            has_immediate_exit=info.has_immediate_exit,
+            has_readonly_mem=info.has_readonly_mem,
+            has_msr_filter=info.has_msr_filter,
+            cpu_name=ffi.string(info.cpu_name).decode("utf-8", "replace"),
+        )
+
+    def trim(self, keep: int = 0) -> None:
+        """Drop idle VMs until at most `keep` are left."""
+        lib.husk_engine_trim(self.pointer, keep)
+
+
+def _log_function(log: LogFunction | logging.Logger) -> LogFunction:
+    if isinstance(log, logging.Logger):
+        return log.log
+    return log
+
+
+_default: Engine | None = None
+_default_lock = threading.Lock()
+
+
+def default_engine() -> Engine:
+    """The engine of those who name none. It is made on first use, and anew in a forked child."""
+    global _default
+    with _default_lock:
+        engine = _default
+        if engine is None or engine._pointer is None or engine._pid != os.getpid():
+            engine = _default = Engine()
+        return engine
+
+
+def _renew_lock() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

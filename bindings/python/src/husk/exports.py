@@ -1,0 +1,73 @@
+"""What an instance exports, by name or as attributes: sandbox.exports.add(1, 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from husk.image import ExternKind
+from husk.limits import Limits
+from husk.memory import Global, Table, memory_of_export
+from husk.tags import Tag
+from husk.values import FuncType, Type
+
+if TYPE_CHECKING:
+    from husk.sandbox import Sandbox
+
+
+class Function:
+    """An exported function of a sandbox."""
+
+    __slots__ = ("_sandbox", "name", "type")
+
+    def __init__(self, sandbox: Sandbox, name: str, functype: FuncType) -> None:
+        self._sandbox = sandbox
+        self.name = name
+        self.type = functype
+
+    def __call__(
+        self, *args: Any, limits: Limits | None = None, timeout: float | None = None
+    ) -> Any:
+        """Call it, as Sandbox.call() does."""
+        return self._sandbox.call(self.name, *args, limits=limits, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return f"<husk.Function {self.name} {self.type}>"
+
+
+class Exported(Mapping[str, Any]):
+    """The exports of an instance: Function, Memory, Global, Table and Tag objects, by name."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def __getitem__(self, name: str) -> Any:
+        sandbox = self._sandbox
+        item = sandbox.image.exports[name]
+        if item.kind is ExternKind.FUNC:
+            assert isinstance(item.type, FuncType)
+            return Function(sandbox, name, item.type)
+        if item.kind is ExternKind.MEMORY:
+            return memory_of_export(sandbox, item)
+        if item.kind is ExternKind.GLOBAL:
+            return Global(sandbox, item)
+        if item.kind is ExternKind.TABLE:
+            assert isinstance(item.type, Type)
+            return Table(sandbox, sandbox.image.table_idx(name), item.type)
+        tag: Tag = sandbox.image.tag(name)
+        return tag
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the module exports no {name!r}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sandbox.image.exports)
+
+    def __len__(self) -> int:
+        return len(self._sandbox.image.exports)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]

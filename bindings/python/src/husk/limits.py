@@ -1,0 +1,119 @@
+"""Limits of a call, and tokens that end calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from husk._native import ffi, lib
+
+from husk.errors import check, error_new
+from husk.handles import new, owned
+
+_NS = 1_000_000_000
+_FOREVER = 2**64 - 1
+
+
+def _ns(seconds: float | None, what: str) -> int:
+    """A limit in nanoseconds; None: no limit (0)."""
+    if seconds is None:
+        return 0
+    if seconds != seconds or seconds < 0:
+        raise ValueError(f"{what} must be a number of seconds, not {seconds}")
+    # 0 means no limit to the library, so "no time at all" is one nanosecond.
+    return min(max(1, int(seconds * _NS)), _FOREVER) if seconds != float("inf") else _FOREVER
+
+
+class Cancel:
+    """A token that ends the calls that carry it (Limits(cancel=…)), now and later, and no others.
+
+    Any thread may cancel it, at any time. It stays cancelled. Raises OutOfMemoryError.
+    """
+
+    def __init__(self) -> None:
+        out = ffi.new("husk_cancel **")
+        err = error_new()
+        check(lib.husk_cancel_new(out, err), err)
+        self._pointer = owned(out[0], lib.husk_cancel_unref)
+        self._is_cancelled = False
+
+    @property
+    def pointer(self) -> Any:
+        """The library's handle."""
+        return self._pointer
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether cancel() was called."""
+        return self._is_cancelled
+
+    def cancel(self) -> None:
+        """End all calls that carry the token: they raise Interrupted."""
+        self._is_cancelled = True
+        lib.husk_cancel_now(self._pointer)
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def husk_py_passed_call(user: Any) -> None:
+    """A limit passed while a call was pending. This is a thread of the library."""
+    try:
+        ffi.from_handle(user)()
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+
+
+class Limits:
+    """Limits of calls. One object may serve any number of calls, also at the same time.
+
+    wall: seconds from the start of the call. cpu: seconds of CPU time; without `wall` it limits
+    waiting, too, to ten times as much, but at least one second. cancel: a token that ends the call.
+    passed: a function for a pending call whose limit passes, called on a thread of the library. It
+    must only leave a note: `event.set()`, or `loop.call_soon_threadsafe`. measure: exceptions have
+    the times, also without limits.
+
+    Granularity is about a millisecond; limits are never early. A host function that waits is not
+    cut off: the call ends when it returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall: float | None = None,
+        cpu: float | None = None,
+        cancel: Cancel | None = None,
+        passed: Callable[[], object] | None = None,
+        measure: bool = False,
+    ) -> None:
+        self.wall = wall
+        self.cpu = cpu
+        self.cancel = cancel
+        self.passed = passed
+        self.measure = measure
+        self._struct = new("husk_limits")
+        self._struct.wall_ns = _ns(wall, "wall")
+        self._struct.cpu_ns = _ns(cpu, "cpu")
+        self._struct.measure = measure
+        if cancel is not None:
+            self._struct.cancel = cancel.pointer
+        if passed is not None:
+            self._handle = ffi.new_handle(passed)
+            self._struct.passed = ffi.addressof(lib, "husk_py_passed")
+            self._struct.passed_user = self._handle
+
+    @property
+    def struct(self) -> Any:
+        """The library's struct husk_limits."""
+        return self._struct
+
+    def __repr__(self) -> str:
+        return f"Limits(wall={self.wall}, cpu={self.cpu}, cancel={self.cancel})"
+
+
+def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
+    """The limits of a call that was given one of the two, or none."""
+    if timeout is None:
+        return limits
+    if limits is not None:
+        raise TypeError("give limits or timeout, not both")
+    return Limits(wall=timeout)

@@ -1,0 +1,569 @@
+"""Sandboxes: instances of WebAssembly, each in a virtual machine of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from husk._buffer import Keeper
+from husk._native import ffi, lib
+
+from husk.backtrace import Frame
+from husk.bulk import call_bytes, call_many
+from husk.calls import Prepared, backtrace_of, raise_ended
+from husk.engine import Engine, default_engine
+from husk.errors import (
+    Pending,
+    StateError,
+    check,
+    error_new,
+)
+from husk.exports import Exported
+from husk.handles import new, owned
+from husk.image import Image, Snapshot
+from husk.imports import HostFunction, Imports
+from husk.limits import Limits, limits_of
+from husk.memory import Globals, Memories, Memory, Tables
+from husk.pending import Waiting, resume
+from husk.values import (
+    ExternTable,
+    FuncRef,
+    FuncType,
+    Type,
+    functype_of,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_LARGE_PAGES = {
+    "auto": lib.HUSK_LARGE_PAGES_AUTO,
+    "always": lib.HUSK_LARGE_PAGES_ALWAYS,
+    "never": lib.HUSK_LARGE_PAGES_NEVER,
+    "contents": lib.HUSK_LARGE_PAGES_CONTENTS,
+}
+LargePages = Literal["auto", "always", "never", "contents"]
+
+
+def _sandbox_options(
+    memory_max: int,
+    table_max: int,
+    stack: int,
+    host_call_depth: int,
+    large_pages: LargePages,
+    label: str | None,
+) -> tuple[Any, Any]:
+    """A struct husk_sandbox_options, and what it points to."""
+    if large_pages not in _LARGE_PAGES:
+        raise ValueError(f"large_pages must be one of {', '.join(_LARGE_PAGES)}")
+    options = new(
+        "husk_sandbox_options",
+        memory_max_bytes=memory_max,
+        table_max_entries=table_max,
+        stack_bytes=stack,
+        host_call_depth_max=host_call_depth,
+        large_pages=_LARGE_PAGES[large_pages],
+    )
+    text = ffi.NULL if label is None else ffi.new("char[]", label.encode())
+    options.label = text
+    return options, text
+
+
+class Sandbox:
+    """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
+    call.
+
+    imports: what the module imports, a husk.Imports. memory_max: bytes of all memories together;
+    default: as the module declares. table_max: entries of all tables. stack: bytes of native stack,
+    16 KiB to 64 MiB; default 1 MiB. host_call_depth: guest, host function, guest, …; default 16.
+    label: for the counters. user: anything; it is sandbox.user.
+
+    One thread at a time uses a sandbox; another one gets StateError. Only interrupt(), and stats,
+    are for any thread. A host function may use its sandbox, and so may a thread that it waits for.
+
+    Raises LinkError (the message names the imports), LimitError, OutOfMemoryError, SystemCallError.
+    """
+
+    def __init__(
+        self,
+        image: Image | None,
+        imports: Imports | None = None,
+        *,
+        engine: Engine | None = None,
+        memory_max: int = 0,
+        table_max: int = 0,
+        stack: int = 0,
+        host_call_depth: int = 0,
+        large_pages: LargePages = "auto",
+        label: str | None = None,
+        user: Any = None,
+    ) -> None:
+        options, _label = _sandbox_options(
+            memory_max, table_max, stack, host_call_depth, large_pages, label
+        )
+        out = ffi.new("husk_sandbox **")
+        err = error_new()
+        if image is None:
+            chosen = default_engine() if engine is None else engine
+            check(lib.husk_sandbox_new_empty(chosen.pointer, options, out, err), err)
+        else:
+            chosen = image.engine_for_sandbox()
+            if engine is not None and engine is not chosen:
+                raise ValueError("the image belongs to another engine")
+            theirs = ffi.NULL if imports is None else imports.pointer
+            check(lib.husk_sandbox_new(image.pointer, theirs, options, out, err), err)
+        self._adopt(out[0], chosen, user)
+        if image is not None:
+            self._loaded(image, imports)
+
+    @classmethod
+    def empty(cls, engine: Engine | None = None, **options: Any) -> Sandbox:
+        """A sandbox without an instance, for load(). Options are those of Sandbox()."""
+        return cls(None, engine=engine, **options)
+
+    def _adopt(self, pointer: Any, engine: Engine, user: Any) -> None:
+        """Begin as the object of the library's sandbox."""
+        self._pointer = owned(pointer, lib.husk_sandbox_free)
+        self._engine = engine
+        self.user = user
+        # Held while a function of the library works on the sandbox, and not while a host function
+        # runs. Never waited for: two threads at once are a mistake.
+        self._lock = threading.Lock()
+        # Held while another thread may look at the sandbox, which then must not be freed.
+        self._guard = threading.RLock()
+        self._keeper = Keeper(self._pointer)
+        self.depth = 0  # calls that run
+        self.raised: BaseException | None = None  # by a host function, which ended the call
+        self._self = ffi.new_handle(weakref.ref(self))
+        lib.husk_sandbox_set_user(self._pointer, self._self)
+        self._empty()
+
+    def _empty(self) -> None:
+        self._image: Image | None = None
+        self._kept: list[Any] = []
+        self._prepared: dict[str, Prepared] = {}
+        self._pending: Pending | None = None
+        self._waiting: Waiting | None = None
+        self.externs = ExternTable()
+
+    def _loaded(self, image: Image, imports: Imports | None) -> None:
+        self._empty()
+        self._image = image
+        self._kept = [] if imports is None else imports.kept()
+        self.externs = ExternTable(image.externs)
+        if imports is not None:
+            self.externs.add(imports.externs)
+        self._standing(image)
+
+    # ---- Using it ----
+
+    @property
+    def pointer(self) -> Any:
+        """The library's handle."""
+        if self._pointer is None:
+            raise StateError("the sandbox is closed")
+        return self._pointer
+
+    @property
+    def keeper(self) -> Keeper:
+        """Counts the buffers of this instance's memory."""
+        return self._keeper
+
+    @property
+    def engine(self) -> Engine:
+        """The engine."""
+        return self._engine
+
+    @property
+    def image(self) -> Image:
+        """The image or snapshot that it was made of, loaded from or restored to last."""
+        if self._image is None:
+            raise StateError("nothing is loaded")
+        return self._image
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is an instance."""
+        return self._image is not None
+
+    @contextmanager
+    def locked(self) -> Iterator[Any]:
+        """The library's handle, for this thread alone. Raises StateError at once if another thread
+        uses the sandbox, or if it is closed."""
+        if not self._lock.acquire(False):
+            raise self._in_use()
+        try:
+            yield self.pointer
+        finally:
+            self._lock.release()
+
+    def _in_use(self) -> StateError:
+        return StateError("another thread uses the sandbox: one at a time may")
+
+    def host_begins(self) -> int:
+        """A host function begins: whoever it calls may use the sandbox."""
+        self._lock.release()
+        return self.depth
+
+    def host_ends(self, depth: int) -> None:
+        """The guest goes on, once the calls inside the host function have ended."""
+        self._lock.acquire()
+        while self.depth != depth:
+            self._lock.release()
+            time.sleep(0.001)
+            self._lock.acquire()
+
+    def close(self) -> None:
+        """Free the sandbox; a pending call is abandoned. Memory stays mapped for buffers that
+        somebody holds. Closing twice is fine. Raises StateError if a call runs."""
+        if self._pointer is None:
+            return
+        with self.locked() as pointer:
+            if self.depth != 0:
+                raise StateError("a call is running in the sandbox")
+            with self._guard:
+                self._pointer = None
+                buffers = self._keeper.buffers
+                self._keeper = Keeper(None)
+                if buffers == 0:
+                    ffi.release(pointer)
+            self._empty()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether close() was called."""
+        return self._pointer is None
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def set_label(self, label: str | None) -> None:
+        """Change the label for the counters; at most 128 bytes. Raises LimitError,
+        InvalidArgumentError."""
+        err = error_new()
+        text = ffi.NULL if label is None else label.encode()
+        with self.locked() as pointer:
+            check(lib.husk_sandbox_set_label(pointer, text, err), err)
+
+    # ---- Calls ----
+
+    def start(self, *, limits: Limits | None = None, timeout: float | None = None) -> None:
+        """Run the module's initialisation and start function. The first call does the same."""
+        chosen = limits_of(limits, timeout)
+        outcome = new("husk_outcome")
+        err = error_new()
+        struct = ffi.NULL if chosen is None else chosen.struct
+        with self.running() as pointer:
+            check(lib.husk_sandbox_start(pointer, struct, outcome, err), err)
+        self.finish(outcome, ())
+
+    def call(
+        self,
+        name: str,
+        *args: Any,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call an exported function. Returns None, a value, or a tuple of several.
+
+        timeout: seconds of wall time; or limits, for more. Raises how the call ended otherwise:
+        Trap, Exited, DeadlineExceeded, Interrupted, GuestException, GuestViolation; what a host
+        function raised; Pending. Raises NotFoundError, ValueTypeError, PoisonedError, StateError.
+        """
+        prepared = self._prepared.get(name)
+        if prepared is None:
+            prepared = self._prepare(name)
+        if timeout is not None:
+            limits = limits_of(limits, timeout)
+        if not self._lock.acquire(False):
+            raise self._in_use()
+        try:
+            if prepared.is_busy:
+                prepared = Prepared(self, name, prepared.func, prepared.type)
+            return prepared.run(args, limits)
+        finally:
+            self._lock.release()
+
+    def _prepare(self, name: str) -> Prepared:
+        self.pointer  # noqa: B018: raises if it is closed
+        func, functype = self.image.func(name)
+        prepared = self._prepared[name] = Prepared(self, name, func, functype_of(functype))
+        return prepared
+
+    def call_func(
+        self,
+        func: FuncRef,
+        *args: Any,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call a function by its reference, such as an entry of a table."""
+        prepared = Prepared(self, "the function", func.func, func.type)
+        limits = limits_of(limits, timeout)
+        with self.locked():
+            return prepared.run(args, limits)
+
+    @contextmanager
+    def running(self) -> Iterator[Any]:
+        """The library's handle, for a function that runs the guest."""
+        with self.locked() as pointer:
+            self.depth += 1
+            try:
+                yield pointer
+            finally:
+                self.depth -= 1
+
+    def finish(self, outcome: Any, results: Sequence[Type], **waiting: Any) -> None:
+        """Raise if a call did not return."""
+        if outcome.kind != lib.HUSK_RETURNED:
+            self.call_ended(outcome, results, **waiting)
+
+    def call_ended(self, outcome: Any, results: Sequence[Type], *, output: Any = None) -> NoReturn:
+        """Raise how a call ended. results, output: what a pending call will return."""
+        raised, self.raised = self.raised, None
+        if outcome.kind == lib.HUSK_PENDING:
+            self._waiting = Waiting(tuple(results), output)
+            if self._pending is None:  # WASI's own
+                self._pending = Pending(
+                    self, "wasi_snapshot_preview1", "", (), FuncType()
+                )
+            raise self._pending
+        try:
+            raise_ended(self, outcome, raised)
+        finally:
+            del raised
+
+    def call_bytes(
+        self,
+        name: str,
+        data: Buffer = b"",
+        *,
+        keeps: bool = False,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Call a function from bytes to bytes. The guest's own allocator gives the memory.
+
+        keeps: free nothing in the guest; for a sandbox that is restored afterwards anyway. Raises
+        as call(), and GuestError, NotFoundError (no allocator), ValueTypeError (another type).
+        """
+        return call_bytes(self, name, data, keeps, limits_of(limits, timeout))
+
+    def call_str(self, name: str, text: str = "", **options: Any) -> str:
+        """call_bytes() with UTF-8 text."""
+        return self.call_bytes(name, text.encode(), **options).decode()
+
+    def call_many(
+        self,
+        name: str,
+        calls: Iterable[Sequence[Any]],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Call a function many times, in few entries of the guest. Returns the results in order.
+
+        The first call that does not return ends it: the exception has `results`, of the calls
+        before it. Raises as call().
+        """
+        return call_many(self, name, calls, limits_of(limits, timeout))
+
+    @property
+    def backtrace(self) -> tuple[Frame, ...]:
+        """Where the last call ended, if it did not return, or where a pending one waits."""
+        with self.locked():
+            return backtrace_of(self)
+
+    def interrupt(self) -> None:
+        """End the call that runs or is pending; if there is none, the next one. Any thread; also a
+        signal handler. A husk.Cancel never hits another call."""
+        with self._guard:
+            if self._pointer is not None:
+                lib.husk_interrupt(self._pointer)
+
+    # ---- Pending calls ----
+
+    def pending_begins(self, host: HostFunction, args: tuple[Any, ...]) -> None:
+        """For the package: a host function has no answer yet."""
+        self._pending = Pending(self, host.module, host.name, args, host.type)
+
+    def _standing(self, image: Image) -> None:
+        """The pending call that an image brings, if it has one."""
+        self._pending = self._waiting = None
+        standing = image.standing
+        if standing is not None:
+            args = image.pending_args if isinstance(image, Snapshot) else ()
+            self._pending = Pending(
+                self, standing.module, standing.name, args, standing.host_type
+            )
+            self._waiting = Waiting(standing.type.results, None)
+
+    @property
+    def pending(self) -> Pending | None:
+        """The call that waits for a host function's answer, or None."""
+        return self._pending
+
+    def pending_now(self) -> tuple[Pending | None, Waiting | None]:
+        """For the package: the pending call, and what it returns."""
+        return self._pending, self._waiting
+
+    def pending_ends(self) -> None:
+        """For the package: the pending call goes on."""
+        self._pending = self._waiting = None
+
+    def resume(
+        self,
+        *results: Any,
+        error: BaseException | None = None,
+        again: bool = False,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Go on with the pending call. Returns and raises as the call that was begun.
+
+        results: the host function's. error: what it raised, in place of results; a GuestException
+        is thrown in the guest, others end the call, which raises them. again: call the host
+        function again. limits, timeout: only of a call that a snapshot brought.
+        """
+        return resume(self, results, error, again, limits_of(limits, timeout))
+
+    # ---- State ----
+
+    @property
+    def memory(self) -> Memory:
+        """The main memory."""
+        return Memory(self, 0)
+
+    @property
+    def memories(self) -> Memories:
+        """All memories, by index."""
+        return Memories(self, self.image.info.memories_count)
+
+    @property
+    def globals(self) -> Globals:
+        """The exported globals, by name."""
+        return Globals(self)
+
+    @property
+    def tables(self) -> Tables:
+        """The exported tables, by name."""
+        return Tables(self)
+
+    @property
+    def exports(self) -> Exported:
+        """All exports, by name or as attributes."""
+        return Exported(self)
+
+    def func_ref(self, name: str) -> FuncRef:
+        """A reference to an exported function, for tables, globals and arguments."""
+        func, functype = self.image.func(name)
+        return FuncRef(self, func, functype_of(functype))
+
+    def _no_buffers(self, what: str) -> None:
+        count = self._keeper.buffers
+        if count:
+            raise BufferError(f"{what}: {count} buffers of the sandbox's memory are in use")
+
+    def snapshot(self) -> Snapshot:
+        """Take a snapshot, between calls or while one is pending. The sandbox does not change.
+
+        Raises StateError (a call runs; not initialised), PoisonedError, OutOfMemoryError.
+        """
+        out = ffi.new("husk_image **")
+        err = error_new()
+        with self.locked() as pointer:
+            check(lib.husk_sandbox_snapshot(pointer, out, err), err)
+            return self.snapshot_of(out[0])
+
+    def snapshot_of(self, pointer: Any) -> Snapshot:
+        """For the package: the object of a snapshot that the library took."""
+        snapshot = Snapshot(pointer, self._engine)
+        snapshot.externs = ExternTable(self.externs)
+        if self._pending is not None:
+            snapshot.pending_args = self._pending.args_of_call
+        return snapshot
+
+    def restore(self, image: Image) -> None:
+        """Make the sandbox equal to an image of its module: the one that it was made of, or a
+        snapshot. It heals a poisoned sandbox, and abandons a pending call.
+
+        Raises BufferError while anyone holds a buffer of its memory; InvalidArgumentError (an image
+        of another module), LimitError, StateError, SystemCallError, OutOfMemoryError.
+        """
+        err = error_new()
+        with self.locked() as pointer:
+            self._no_buffers("restore")
+            check(lib.husk_sandbox_restore(pointer, image.pointer, err), err)
+            self._image = image
+            self.externs = ExternTable(image.externs)
+            self._standing(image)
+
+    def unload(self) -> None:
+        """Drop the instance, and keep the VM for load(). Raises BufferError, StateError."""
+        err = error_new()
+        with self.locked() as pointer:
+            self._no_buffers("unload")
+            check(lib.husk_sandbox_unload(pointer, err), err)
+            self._empty()
+
+    def load(self, image: Image, imports: Imports | None = None) -> None:
+        """Load an image or a snapshot in place of the instance; limits stay. Raises BufferError,
+        and as Sandbox()."""
+        err = error_new()
+        theirs = ffi.NULL if imports is None else imports.pointer
+        with self.locked() as pointer:
+            self._no_buffers("load")
+            check(lib.husk_sandbox_load(pointer, image.pointer, theirs, err), err)
+            self._loaded(image, imports)
+
+    def clone(self, *, user: Any = None) -> Sandbox:
+        """Another sandbox in the same state, with the same imports and limits."""
+        out = ffi.new("husk_sandbox **")
+        err = error_new()
+        with self.locked() as pointer:
+            check(lib.husk_sandbox_clone(pointer, out, err), err)
+        clone = type(self).__new__(type(self))
+        clone._adopt(out[0], self._engine, user)
+        clone._image = self._image
+        clone._kept = list(self._kept)
+        clone.externs = ExternTable(self.externs)
+        if self._pending is not None and self._waiting is not None:
+            clone.pending_like(self._pending, self._waiting)
+        return clone
+
+    def pending_like(self, pending: Pending, waiting: Waiting) -> None:
+        """For the package: the pending call of the sandbox that this one was cloned from."""
+        self._pending = Pending(
+            self, pending.module, pending.name, pending.args_of_call, pending.type
+        )
+        self._waiting = waiting
+
+    def park(self) -> None:
+        """Give up the VM, and keep everything else; the next call gets a VM first. So thousands of
+        sandboxes can wait. Raises StateError."""
+        err = error_new()
+        with self.locked() as pointer:
+            check(lib.husk_sandbox_park(pointer, err), err)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it has no VM now."""
+        with self.locked() as pointer:
+            return bool(lib.husk_sandbox_is_parked(pointer))
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else repr(self._image) if self._image else "empty"
+        return f"<husk.Sandbox {state}>"

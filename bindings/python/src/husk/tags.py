@@ -1,0 +1,34 @@
+"""Tags: the kinds of a module's exceptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from husk.values import FuncType
+
+
+class Tag:
+    """The kind of an exception of a module, with the types of the values that it carries."""
+
+    __slots__ = ("module", "name", "tag", "type")
+
+    def __init__(self, tag: Any, module: str | None, name: str, functype: FuncType) -> None:
+        self.tag = tag
+        self.module = module
+        self.name = name
+        self.type = functype
+
+    def _key(self) -> tuple[int, int]:
+        return (self.tag.opaque[0], self.tag.opaque[1])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tag) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}" if self.module is not None else self.name
+
+    def __repr__(self) -> str:
+        return f"<husk.Tag {self} {self.type}>"
