@@ -128,28 +128,28 @@ def test_prometheus(engine: husk.Engine) -> None:
     text = engine.prometheus()
     assert "husk_calls_total 1\n" in text
     assert 'husk_sandbox_calls_total{sandbox="first"} 1\n' in text
-    sandbox.label = "second"
+    sandbox.set_label("second")
     assert 'sandbox="second"' in engine.prometheus()
-    sandbox.label = None
+    sandbox.set_label(None)
     with pytest.raises(husk.LimitError):
-        sandbox.label = "x" * 129
+        sandbox.set_label("x" * 129)
     for wrong in ("a\nb", "a\0b"):
         with pytest.raises(ValueError, match="label|NUL|character"):
-            sandbox.label = wrong
+            sandbox.set_label(wrong)
 
 
 def test_spares(engine: husk.Engine) -> None:
     image = husk.compile(wat("(module)"), engine=engine)
-    image.prepare(2)
+    husk.prepare(image, 2)
     end = time.monotonic() + 10
     while engine.stats().spares_made < 2:
         assert time.monotonic() < end
         time.sleep(0.01)
     husk.Sandbox(image).close()
     assert engine.stats().spares_used == 1
-    image.prepare(0)
+    husk.prepare(image, 0)
     with pytest.raises(husk.LimitError):
-        image.prepare(2000)
+        husk.prepare(image, 2000)
 
 
 def test_memory_images(engine: husk.Engine) -> None:

@@ -53,3 +53,9 @@ class Visitor:
         """Raise what the function raised."""
         if self._raised is not None:
             raise self._raised from None
+
+
+@ffi.def_extern(error=STOP)  # type: ignore[untyped-decorator]
+def husk_py_write(user: Any, pointer: Any, count: int) -> int:
+    """Pass bytes that the library writes on to the visitor."""
+    return Visitor.of(user)(bytes(ffi.buffer(pointer, count)))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
 from husk.errors import CallEnded, Pending, ValueTypeError, check, error_new
 from husk.handles import new
 from husk.limits import Limits

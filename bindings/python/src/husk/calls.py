@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._native import ffi, lib
-
 from husk.backtrace import backtrace_new, frames_of
 from husk.errors import (
     CallEnded,
@@ -192,4 +191,3 @@ def raise_ended(sandbox: Sandbox, outcome: Any, raised: BaseException | None) ->
         finally:
             raised = None
     raise _ended(sandbox, outcome) from raised
-

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
+from husk._visit import Visitor
 from husk.backtrace import Frame, backtrace_new, frames_of
 from husk.engine import Engine, cpu_feature_names, default_engine
 from husk.errors import (
@@ -20,6 +20,7 @@ from husk.errors import (
     check,
     error_new,
 )
+from husk.files import File, image_files
 from husk.handles import c_name, c_path, new, owned, py_name
 from husk.tags import Tag
 from husk.values import ExternTable, FuncType, Type, functype_new, functype_of
@@ -177,38 +178,6 @@ class Standing:
     stack_bytes: int
 
 
-@ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
-def husk_py_write(user: Any, pointer: Any, count: int) -> int:
-    """Pass bytes that the library writes to a Writer."""
-    return ffi.from_handle(user).take(bytes(ffi.buffer(pointer, count)))
-
-
-class Writer:
-    """Takes what the library writes, for a function of Python. An exception ends the writing, and
-    run() raises it."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-        self._error: BaseException | None = None
-
-    def take(self, piece: bytes) -> int:
-        """One piece. Returns what the library's callback returns."""
-        try:
-            self._write(piece)
-        except BaseException as error:
-            self._error = error
-            return -1
-        return 0
-
-    def run(self, function: Callable[[Any, Any], int], err: Any = None) -> None:
-        """Call function(callback, user), which writes."""
-        handle = ffi.new_handle(self)
-        status = function(lib.husk_py_write, handle)
-        if self._error is not None:
-            raise self._error
-        check(status, err)
-
-
 class Image:
     """A compiled module, or a snapshot: immutable, and shared by any number of sandboxes.
 
@@ -307,9 +276,7 @@ class Image:
         """What the module gives, in its order, by name."""
         if self._exports is None:
             count = lib.husk_image_exports_count(self._pointer)
-            self._exports = Exports(
-                [self._extern(lib.husk_image_export, i) for i in range(count)]
-            )
+            self._exports = Exports([self._extern(lib.husk_image_export, i) for i in range(count)])
         return self._exports
 
     def _extern(self, get: Callable[[Any, int, Any], int], i: int) -> Extern:
@@ -406,9 +373,9 @@ class Image:
     def save_to(self, write: Callable[[bytes], object]) -> None:
         """Pass the same bytes to a function, at most 1 MiB at once. What it raises ends it."""
         err = error_new()
-        Writer(write).run(
-            lambda callback, user: lib.husk_image_save_to(self._pointer, callback, user, err), err
-        )
+        with Visitor(write) as visitor:
+            status = lib.husk_image_save_to(self._pointer, lib.husk_py_write, visitor.user, err)
+            check(status, err)
 
     def to_bytes(self) -> bytes:
         """The bytes of the file. Also `bytes(image)`."""
@@ -464,6 +431,17 @@ class Image:
         err = error_new()
         check(lib.husk_image_backtrace(self._pointer, backtrace, err), err)
         return frames_of(backtrace)
+
+    def files(self) -> list[File]:
+        """What the guest wrote into private directories (kinds "mem" and "cow" of husk.Dir), in a
+        snapshot: each directory before its entries. Raises SystemCallError, OutOfMemoryError."""
+        return image_files(self._pointer)
+
+    def __copy__(self) -> Image:
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._pointer = owned(lib.husk_image_ref(self._pointer), lib.husk_image_unref)
+        return copy
 
     def __repr__(self) -> str:
         kind = "Snapshot" if self.is_snapshot else "Image"

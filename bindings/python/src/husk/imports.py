@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from husk._buffer import Span
 from husk._native import ffi, lib
-
+from husk._wasi_calls import imports_wasi
 from husk.engine import Engine, default_engine
 from husk.errors import Exited, GuestException, LimitError, check, error_new
 from husk.handles import c_name, new, owned
@@ -33,6 +33,7 @@ from husk.values import (
     cells_new,
     functype_new,
 )
+from husk.wasi import Wasi
 
 if TYPE_CHECKING:
     from husk.sandbox import Sandbox
@@ -206,7 +207,9 @@ class HostFunction:
         types = self.type.results
         if not types:
             if answer is not None:
-                raise TypeError(f"{self.module}.{self.name} has no results, and returned {answer!r}")
+                raise TypeError(
+                    f"{self.module}.{self.name} has no results, and returned {answer!r}"
+                )
             return
         values = (answer,) if len(types) == 1 else tuple(answer)
         cells_fill(sandbox, results, types, values)
@@ -346,9 +349,7 @@ class Imports:
             self._functions.remove(host)
         check(status, err)
 
-    def function(
-        self, module: str, name: str | None = None, **options: Any
-    ) -> Callable[[_F], _F]:
+    def function(self, module: str, name: str | None = None, **options: Any) -> Callable[[_F], _F]:
         """A decorator: @imports.function("env"). The name is the function's, unless it is given.
         Options are those of func()."""
 
@@ -373,6 +374,16 @@ class Imports:
                 cells_fill(self, value, [kind], [_zero(kind) if initial is None else initial])  # type: ignore[arg-type]
         err = error_new()
         check(lib.husk_imports_define(self._pointer, struct, value, err), err)
+
+    def wasi(self, wasi: Wasi) -> None:
+        """Define WASI preview 1 (wasi_snapshot_preview1 and wasi_unstable), and what its guests get.
+
+        File objects of streams and listeners are kept as long as the set and its sandboxes;
+        descriptors that are given as numbers must stay open as long. Raises InvalidArgumentError,
+        LimitError, SystemCallError (a directory cannot be opened), UnsupportedError (the kernel has
+        no openat2()).
+        """
+        self.keep(imports_wasi(self._pointer, wasi))
 
     def match(self, item: Extern) -> None:
         """Raise LinkError if the set does not define this import of a module."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from husk._native import ffi, lib
-
 from husk.errors import check, error_new
 from husk.handles import new, owned
 
@@ -42,6 +41,12 @@ class Cancel:
     def pointer(self) -> Any:
         """The library's handle."""
         return self._pointer
+
+    def __copy__(self) -> Cancel:
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._pointer = owned(lib.husk_cancel_ref(self.pointer), lib.husk_cancel_unref)
+        return copy
 
     @property
     def is_cancelled(self) -> bool:

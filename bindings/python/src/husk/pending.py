@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
 from husk.calls import value_of
 from husk.errors import Error, GuestException, StateError, check, error_new
 from husk.handles import new

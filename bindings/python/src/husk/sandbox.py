@@ -8,11 +8,13 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._buffer import Keeper
+from husk._convert import text
 from husk._native import ffi, lib
-
+from husk._wasi_calls import WasiOfSandbox
+from husk._wasi_streams import take_raised
 from husk.backtrace import Frame
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
@@ -30,6 +32,8 @@ from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_of
 from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
+from husk.sandbox_options import LargePages, sandbox_options
+from husk.stats import SandboxStats, sandbox_stats
 from husk.values import (
     ExternTable,
     FuncRef,
@@ -41,40 +45,8 @@ from husk.values import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_LARGE_PAGES = {
-    "auto": lib.HUSK_LARGE_PAGES_AUTO,
-    "always": lib.HUSK_LARGE_PAGES_ALWAYS,
-    "never": lib.HUSK_LARGE_PAGES_NEVER,
-    "contents": lib.HUSK_LARGE_PAGES_CONTENTS,
-}
-LargePages = Literal["auto", "always", "never", "contents"]
 
-
-def _sandbox_options(
-    memory_max: int,
-    table_max: int,
-    stack: int,
-    host_call_depth: int,
-    large_pages: LargePages,
-    label: str | None,
-) -> tuple[Any, Any]:
-    """A struct husk_sandbox_options, and what it points to."""
-    if large_pages not in _LARGE_PAGES:
-        raise ValueError(f"large_pages must be one of {', '.join(_LARGE_PAGES)}")
-    options = new(
-        "husk_sandbox_options",
-        memory_max_bytes=memory_max,
-        table_max_entries=table_max,
-        stack_bytes=stack,
-        host_call_depth_max=host_call_depth,
-        large_pages=_LARGE_PAGES[large_pages],
-    )
-    text = ffi.NULL if label is None else ffi.new("char[]", label.encode())
-    options.label = text
-    return options, text
-
-
-class Sandbox:
+class Sandbox(WasiOfSandbox):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -103,7 +75,7 @@ class Sandbox:
         label: str | None = None,
         user: Any = None,
     ) -> None:
-        options, _label = _sandbox_options(
+        options, _label = sandbox_options(
             memory_max, table_max, stack, host_call_depth, large_pages, label
         )
         out = ffi.new("husk_sandbox **")
@@ -146,6 +118,7 @@ class Sandbox:
     def _empty(self) -> None:
         self._image: Image | None = None
         self._kept: list[Any] = []
+        self._wasi_kept = {}
         self._prepared: dict[str, Prepared] = {}
         self._pending: Pending | None = None
         self._waiting: Waiting | None = None
@@ -254,9 +227,14 @@ class Sandbox:
         """Change the label for the counters; at most 128 bytes. Raises LimitError,
         InvalidArgumentError."""
         err = error_new()
-        text = ffi.NULL if label is None else label.encode()
+        raw = ffi.NULL if label is None else text(label, "label")
         with self.locked() as pointer:
-            check(lib.husk_sandbox_set_label(pointer, text, err), err)
+            check(lib.husk_sandbox_set_label(pointer, raw, err), err)
+
+    def stats(self) -> SandboxStats:
+        """Counts since the sandbox was made. Any thread, also while a call runs."""
+        with self._guard:
+            return sandbox_stats(self.pointer)
 
     # ---- Calls ----
 
@@ -333,18 +311,17 @@ class Sandbox:
 
     def call_ended(self, outcome: Any, results: Sequence[Type], *, output: Any = None) -> NoReturn:
         """Raise how a call ended. results, output: what a pending call will return."""
-        raised, self.raised = self.raised, None
+        in_stream = take_raised()
+        raised, self.raised = self.raised or in_stream, None
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output)
             if self._pending is None:  # WASI's own
-                self._pending = Pending(
-                    self, "wasi_snapshot_preview1", "", (), FuncType()
-                )
+                self._pending = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
             raise self._pending
         try:
             raise_ended(self, outcome, raised)
         finally:
-            del raised
+            del raised, in_stream
 
     def call_bytes(
         self,
@@ -406,9 +383,7 @@ class Sandbox:
         standing = image.standing
         if standing is not None:
             args = image.pending_args if isinstance(image, Snapshot) else ()
-            self._pending = Pending(
-                self, standing.module, standing.name, args, standing.host_type
-            )
+            self._pending = Pending(self, standing.module, standing.name, args, standing.host_type)
             self._waiting = Waiting(standing.type.results, None)
 
     @property

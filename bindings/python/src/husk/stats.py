@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from husk._native import lib
+from husk._visit import Visitor
 from husk.errors import check
 from husk.handles import new
-from husk.image import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +190,6 @@ def engine_histogram(engine: Any, kind: HistogramKind) -> Histogram:
 def engine_prometheus(engine: Any) -> str:
     """Write the counters of a `husk_engine *` in the text format of Prometheus."""
     pieces: list[bytes] = []
-    Writer(pieces.append).run(
-        lambda callback, user: lib.husk_engine_prometheus(engine, callback, user)
-    )
+    with Visitor(pieces.append) as visitor:
+        check(lib.husk_engine_prometheus(engine, lib.husk_py_write, visitor.user))
     return b"".join(pieces).decode()

@@ -16,7 +16,6 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-
 from husk.errors import ValueTypeError, check, error_new
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from husk._visit import Visitor
 from husk.compiler import CompileOptions, Options, wasm_bytes
 from husk.errors import check, error_new
 from husk.handles import new
-from husk.image import Extern, PathLike, Writer, extern_of
+from husk.image import Extern, PathLike, extern_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -137,7 +137,7 @@ def print_wasm(wasm: Buffer | PathLike) -> str:
     data = wasm_bytes(wasm)
     pieces: list[bytes] = []
     err = error_new()
-    Writer(pieces.append).run(
-        lambda callback, user: lib.husk_wasm_print(data, len(data), callback, user, err), err
-    )
+    with Visitor(pieces.append) as visitor:
+        status = lib.husk_wasm_print(data, len(data), lib.husk_py_write, visitor.user, err)
+        check(status, err)
     return b"".join(pieces).decode("utf-8", "replace")
