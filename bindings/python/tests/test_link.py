@@ -52,12 +52,20 @@ def test_a_host_function_works_on_the_memory_of_its_module() -> None:
 
 
 def test_a_trap_of_linking() -> None:
-    first = '(module (memory (export "memory") 1 10))'
-    second = '(module (import "first" "memory" (memory 5 10)) (func (export "f")))'
-    image = husk.compile_linked([husk.Module("first", wat(first)), husk.Module("b", wat(second))])
-    with pytest.raises(husk.Trap) as raised:
-        husk.Sandbox(image).call("f")
-    assert raised.value.trap == husk.TrapKind.LINK
+    log = '(module (memory (export "m") 1))'
+    grow = """(module (import "log" "m" (memory 1)) (start 0)
+        (func (drop (memory.grow (i32.const {pages})))))"""
+    large = """(module (import "log" "m" (memory 3)) (data (i32.const 180000) "x")
+        (func (export "f")))"""
+    for pages in (2, 1):
+        texts = {"log": log, "grow": grow.format(pages=pages), "large": large}
+        image = husk.compile_linked([husk.Module(n, wat(t)) for n, t in texts.items()], level=0)
+        if pages == 2:
+            husk.Sandbox(image).call("f")
+            continue
+        with pytest.raises(husk.Trap) as raised:
+            husk.Sandbox(image).call("f")
+        assert raised.value.trap == husk.TrapKind.LINK
 
 
 def test_through_a_cache(tmp_path: Path) -> None:

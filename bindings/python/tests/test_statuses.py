@@ -37,7 +37,7 @@ def test_no_hypervisor(tmp_path: Path) -> None:
     assert (raised.value.name, raised.value.errno) == ("HUSK_E_NO_HYPERVISOR", 2)
     (tmp_path / "kvm").touch()
     for path in (tmp_path / "kvm", "/dev/null", tmp_path):
-        with pytest.raises(husk.NoHypervisorError):
+        with pytest.raises(husk.SystemCallError):
             husk.Engine(hypervisor_path=path)
     with pytest.raises(ValueError, match="NUL"):
         husk.Engine(hypervisor_path="a\0b")
@@ -125,7 +125,7 @@ def test_modules(tmp_path: Path) -> None:
     with pytest.raises(husk.UnsupportedError):
         husk.compile(wat("(module (func (param v128)))"), disable="simd")
     with pytest.raises(husk.LimitError):
-        husk.compile(wat("(module (memory 65537 65537))", "--no-check"))
+        husk.compile(wat(f"(module (func (local {'i32 ' * 50_001})))"))
 
 
 def test_images() -> None:
@@ -135,7 +135,7 @@ def test_images() -> None:
         damaged = bytearray(data)
         damaged[place] ^= 0x10
         try:
-            husk.Image.open(damaged)
+            husk.Image.open(damaged, skips_hash=True)
         except husk.Error as error:
             found.add(type(error))
     assert {husk.BadImageError, husk.ImageVersionError} <= found

@@ -27,9 +27,10 @@ __all__ = [
 ]
 
 
-def is_wasm(data: bytes) -> bool:
+def is_wasm(data: Buffer) -> bool:
     r"""Tell whether bytes start with "\\0asm", as a wasm binary does."""
-    return bool(lib.husk_is_wasm(data, len(data)))
+    head = bytes(memoryview(data)[:8])
+    return bool(lib.husk_is_wasm(head, len(head)))
 
 
 def validate(wasm: Buffer | PathLike) -> None:
