@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wat import big_module, wat
+from wat import big_module, needs_kvm, wat
+
+pytestmark = needs_kvm
 
 import husk
 

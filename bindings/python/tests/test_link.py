@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wat import wat
+from wat import needs_kvm, wat
+
+pytestmark = needs_kvm
 
 import husk
 

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from wat import wat
+from wat import needs_kvm, wat
+
+pytestmark = needs_kvm
 
 import husk
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from wasi_guest import BADF, NOENT, NOSPC, PIPE, WAT, Guest, WasiError
-from wat import wat
+from wat import needs_kvm, wat
+
+pytestmark = needs_kvm
 
 import husk
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+needs_kvm = pytest.mark.skipif(
+    not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="/dev/kvm cannot be used"
+)
+
 
 @cache
 def wat(text: str, *flags: str) -> bytes:
     """Assemble a module with wat2wasm of wabt. `flags` are further options of it."""
+    if shutil.which("wat2wasm") is None:
+        pytest.skip("there is no wat2wasm: tools/install-deps test", allow_module_level=True)
     with tempfile.TemporaryDirectory(prefix="husk-wat-") as folder:
         output = Path(folder, "module.wasm")
         subprocess.run(
@@ -19,16 +29,6 @@ def wat(text: str, *flags: str) -> bytes:
             check=True,
         )
         return output.read_bytes()
-
-
-def uleb(number: int) -> bytes:
-    """An unsigned LEB128 number."""
-    out = bytearray()
-    while True:
-        byte, number = number & 0x7F, number >> 7
-        out.append(byte | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
 
 
 def big_module(functions: int = 400) -> bytes:

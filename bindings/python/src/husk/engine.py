@@ -60,8 +60,8 @@ def husk_py_log_line(user: Any, level: int, message: Any) -> None:
         log.function(
             _LEVELS.get(level, logging.ERROR), ffi.string(message).decode("utf-8", "replace")
         )
-    except Exception:
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
 
 
 @dataclass(frozen=True, slots=True)

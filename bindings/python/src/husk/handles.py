@@ -28,7 +28,7 @@ def owned(pointer: Any, free: Callable[[Any], None]) -> Any:
     return ffi.gc(pointer, drop)
 
 
-def new(kind: str, **fields: Any) -> Any:
+def new(kind: str, /, **fields: Any) -> Any:
     """A struct of the library with its size, and with the fields given."""
     struct = ffi.new(f"struct {kind} *", fields)
     struct.size = ffi.sizeof(f"struct {kind}")

@@ -15,7 +15,7 @@ from husk.engine import Engine, default_engine
 from husk.errors import Exited, GuestException, LimitError, check, error_new
 from husk.handles import c_name, new, owned
 from husk.image import Extern, ExternKind, Snapshot, extern_new
-from husk.memory import Memory
+from husk.memory import Memory, memory_span
 from husk.values import (
     EXTERNREF,
     F32,
@@ -63,7 +63,7 @@ class Caller:
 
     def __init__(self, pointer: Any, sandbox: Sandbox) -> None:
         self._pointer = pointer
-        self._views: list[memoryview] = []
+        self._views: list[tuple[memoryview, Any]] = []
         self.sandbox = sandbox
 
     @property
@@ -88,12 +88,12 @@ class Caller:
             raise LimitError(f"[{address}, {address} + {count}) is out of bounds of the memory")
         number = int(ffi.cast("uintptr_t", found))
         view = memoryview(Span(self.sandbox.keeper, number, count))
-        self._views.append(view)
+        self._views.append((view, place))
         return view
 
     def snapshot(self) -> Snapshot:
-        """A snapshot as it is now, with the call that this host function serves. A sandbox that gets
-        it has that call as a pending one, and resume(again=True) calls this host function again.
+        """A snapshot as it is now, with the call that this host function serves. A sandbox that
+        gets it has that call as a pending one; resume(again=True) calls this host function again.
 
         Raises StateError (a call inside another one, …), GuestError.
         """
@@ -106,8 +106,11 @@ class Caller:
     def close(self) -> None:
         """For the package: the host function has returned."""
         self._pointer = None
-        for view in self._views:
-            view.release()
+        for view, place in self._views:
+            try:
+                view.release()
+            except BufferError:  # somebody holds it, so restores must look at these pages
+                memory_span(self.sandbox.pointer, place)
 
 
 _ANNOTATIONS: dict[Any, Type] = {

@@ -64,8 +64,8 @@ def husk_py_passed_call(user: Any) -> None:
     """A limit passed while a call was pending. This is a thread of the library."""
     try:
         ffi.from_handle(user)()
-    except Exception:
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
 
 
 class Limits:

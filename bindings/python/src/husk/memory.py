@@ -62,7 +62,7 @@ class Memory:
         return bytes(out)
 
     def write(self, address: int, data: Buffer) -> None:
-        """Copy bytes into the guest. Raises LimitError, and copies none, if any is out of bounds."""
+        """Copy bytes into the guest. If one is out of bounds, none is copied: LimitError."""
         err = error_new()
         with (
             memoryview(data) as view,
@@ -112,14 +112,10 @@ class Memory:
         change the bytes whenever it runs, and they stay mapped after close(). Restores look at
         these pages from now on. Raises LimitError.
         """
-        err = error_new()
-        out = ffi.new("void **")
         with self._sandbox.locked() as pointer:
             if count is None:
                 count = max(0, lib.husk_memory_bytes(pointer, self.idx) - address)
-            place = self._range(address, count)
-            check(lib.husk_memory_span(pointer, place, out, err), err)
-            number = int(ffi.cast("uintptr_t", out[0]))
+            number = memory_span(pointer, self._range(address, count))
             return memoryview(Span(self._sandbox.keeper, number, count, readonly))
 
     def read_str(self, address: int, count: int, encoding: str = "utf-8") -> str:
@@ -128,6 +124,14 @@ class Memory:
 
     def __repr__(self) -> str:
         return f"<husk.Memory {self.idx}>"
+
+
+def memory_span(pointer: Any, place: Any) -> int:
+    """The address of a range of a sandbox's memory (husk_memory_span())."""
+    err = error_new()
+    out = ffi.new("void **")
+    check(lib.husk_memory_span(pointer, place, out, err), err)
+    return int(ffi.cast("uintptr_t", out[0]))
 
 
 class Memories(Sequence[Memory]):

@@ -276,7 +276,8 @@ class Sandbox(WasiOfSandbox):
             self._lock.release()
 
     def _prepare(self, name: str) -> Prepared:
-        self.pointer  # noqa: B018: raises if it is closed
+        if self.is_closed:
+            raise StateError("the sandbox is closed")
         func, functype = self.image.func(name)
         prepared = self._prepared[name] = Prepared(self, name, func, functype_of(functype))
         return prepared
