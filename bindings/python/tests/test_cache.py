@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 import pytest
 from wat import big_module, needs_kvm, wat
 
-pytestmark = needs_kvm
-
 import husk
+from husk import CompileOptions
+
+pytestmark = needs_kvm
 
 SMALL = '(module $small (func (export "one") (result i32) (i32.const 1)))'
 
@@ -195,27 +198,48 @@ def test_wrong_folders_and_options() -> None:
 # ---- In the background ----
 
 
-def wait_until(condition: Any, seconds: float = 60) -> None:
+def processes_of(pid: int) -> Iterator[int]:
+    """A process and those that it made."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from processes_of(int(child))
+
+
+def hurry(cache: husk.Cache) -> list[husk.Job]:
+    """Give the jobs the usual priority: on a busy machine they stand still with theirs."""
+    jobs = cache.jobs()
+    for job in jobs:
+        with suppress(OSError):
+            for pid in processes_of(job.pid) if job.pid else ():
+                os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, pid, 0)
+    return jobs
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def test_optimised_in_the_background(cache: husk.Cache) -> None:
     module = big_module()
-    options: Any = {"optimise_in_background": True, "label": "big", "level": 3}
+    options: CompileOptions = {"optimise_in_background": True, "label": "big", "level": 3}
     first = cache.compile(module, **options)
     assert first.image.info.opt_level == 0
     assert first.background.state == husk.BackgroundState.BEGUN
     assert first.background.error is None
-    wait_until(lambda: cache.compile(module, **options).image.info.opt_level == 3)
-    assert cache.jobs() == []
+    wait_until(lambda: hurry(cache) == [])
+    second = cache.compile(module, **options)
+    assert second.image.info.opt_level == 3
+    assert second.background.state == husk.BackgroundState.NONE
 
 
 def test_a_job_is_stopped_and_forgotten(cache: husk.Cache) -> None:
     module = big_module(3000)
-    options: Any = {
+    options: CompileOptions = {
         "optimise_in_background": True,
         "label": "to be stopped",
         "level": 3,
@@ -229,7 +253,13 @@ def test_a_job_is_stopped_and_forgotten(cache: husk.Cache) -> None:
     assert (job.label, job.opt_level, job.wasm_bytes) == ("to be stopped", 3, len(module))
     assert (job.cpu_limit, job.memory_limit) == (100, 4 << 30)
     assert (job.ended, job.error) == (None, None)
-    wait_until(lambda: any(j.pid for j in cache.jobs()))
+    wait_until(lambda: any(0 < job.done < job.total for job in hurry(cache)))
+    background = cache.compile(module, **options).background
+    assert background.state == husk.BackgroundState.WORKS
+    assert 0 < background.done <= background.total == 3000
+    (job,) = cache.jobs()
+    assert (job.attempts, job.pid > 0) == (1, True)
+    assert job.begun <= datetime.now(UTC)
     cache.stop(job.key)
     (stopped,) = cache.jobs()
     assert stopped.state == husk.BackgroundState.STOPPED
@@ -246,18 +276,18 @@ def test_a_job_is_stopped_and_forgotten(cache: husk.Cache) -> None:
 
 
 def test_a_job_that_fails(cache: husk.Cache) -> None:
-    module = big_module(3000)
-    options: Any = {"optimise_in_background": True, "level": 3, "cpu_limit": 0.02}
-    try:
-        cache.compile(module, **options)
-    except husk.OutOfTimeError:
-        pytest.skip("level 0 took too long, too")
-    wait_until(lambda: cache.jobs()[0].state == husk.BackgroundState.FAILED)
+    module = big_module(6000)
+    limit = 1  # second: enough for level 0, and not for level 3
+    options: CompileOptions = {"optimise_in_background": True, "level": 3, "cpu_limit": limit}
+    assert cache.compile(module, **options).background.state == husk.BackgroundState.BEGUN
+    wait_until(lambda: all(job.error is not None for job in hurry(cache)))
     (job,) = cache.jobs()
-    assert job.error is not None
+    assert job.state == husk.BackgroundState.FAILED
+    assert isinstance(job.error, husk.OutOfTimeError)
     failed = cache.compile(module, **options).background
     assert failed.state == husk.BackgroundState.FAILED
-    assert failed.error is not None
+    assert isinstance(failed.error, husk.OutOfTimeError)
+    assert failed.ended is not None
 
 
 @pytest.mark.parametrize("key", ["", "nothing", "../../etc", "0" * 64, "x" * 10_000])

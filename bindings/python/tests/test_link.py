@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from wat import needs_kvm, wat
 
-pytestmark = needs_kvm
-
 import husk
+
+pytestmark = needs_kvm
 
 MATH = """(module (memory (export "memory") 1)
     (func (export "double") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2))))"""

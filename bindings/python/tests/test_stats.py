@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from wat import needs_kvm, wat
 
-pytestmark = needs_kvm
-
 import husk
+
+pytestmark = needs_kvm
 
 MODULE = """(module
     (import "env" "host" (func $host))
     (memory (export "memory") 1 3)
     (tag $tag (export "tag") (param i32))
     (func (export "nop"))
-    (func (export "touch") (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))
+    (func (export "touch") (i32.store (i32.const 0) (i32.const 1)))
     (func (export "call_host") (call $host))
     (func (export "trap") unreachable)
     (func (export "throw") (throw $tag (i32.const 7)))
@@ -136,7 +136,7 @@ def test_prometheus(engine: husk.Engine) -> None:
     with pytest.raises(husk.LimitError):
         sandbox.set_label("x" * 129)
     for wrong in ("a\nb", "a\0b"):
-        with pytest.raises(ValueError, match="label|NUL|character"):
+        with pytest.raises(ValueError, match="label"):
             sandbox.set_label(wrong)
 
 

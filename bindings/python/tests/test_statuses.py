@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from wat import big_module, needs_kvm, wat
 
-pytestmark = needs_kvm
-
 import husk
+
+pytestmark = needs_kvm
 
 EMPTY = wat('(module (func (export "f")) (memory (export "memory") 1))')
 
@@ -133,14 +133,14 @@ def test_modules(tmp_path: Path) -> None:
 def test_images() -> None:
     data = bytearray(bytes(husk.compile(EMPTY)))
     found = set()
-    for place in range(64):
+    for place in range(480, 512):
         damaged = bytearray(data)
         damaged[place] ^= 0x10
         try:
             husk.Image.open(damaged, skips_hash=True)
         except husk.Error as error:
             found.add(type(error))
-    assert {husk.BadImageError, husk.ImageVersionError} <= found
+    assert found == {husk.BadImageError, husk.ImageVersionError}
     for other in (b"", b"x", EMPTY, bytes(8192), bytes(data[:5000])):
         with pytest.raises(husk.BadImageError):
             husk.Image.open(other)

@@ -15,9 +15,9 @@ import pytest
 from wasi_guest import BADF, NOENT, NOSPC, PIPE, WAT, Guest, WasiError
 from wat import needs_kvm, wat
 
-pytestmark = needs_kvm
-
 import husk
+
+pytestmark = needs_kvm
 
 IMAGE: list[husk.Image] = []
 
@@ -84,7 +84,7 @@ def test_buffers_collect_both_outputs() -> None:
 
 def test_there_is_no_output_of_a_stream_that_is_no_buffer() -> None:
     guest = guest_of(stdout=husk.BUFFER)
-    with pytest.raises(ValueError, match="BUFFER|buffer"):
+    with pytest.raises(ValueError, match="stream 2"):
         guest.sandbox.wasi_output("stderr")
     for wrong in ("stdin", 0, 3, "x", -1, 2**40):
         with pytest.raises(ValueError, match="stream"):
@@ -449,7 +449,7 @@ def test_a_listener(tmp_path: Path) -> None:
 def test_wrong_listeners() -> None:
     with pytest.raises(TypeError):
         guest_of(listeners=["x"])
-    with pytest.raises(ValueError, match="listener|socket|descriptor"):
+    with pytest.raises(ValueError, match="listener"):
         guest_of(listeners=[husk.Listener(0)])
 
 

@@ -376,7 +376,8 @@ def report(trace: Path, interface: Interface) -> int:
         "status": set(interface.statuses),
     }
     for kind, names in wanted.items():
-        print(f"{kind + 's:':<11} {len(names & used[kind])} of {len(names)}")
+        plural = "statuses" if kind == "status" else kind + "s"
+        print(f"{plural + ':':<11} {len(names & used[kind])} of {len(names)}")
     for kind, names in wanted.items():
         for name in sorted(names - used[kind]):
             print(f"never used: {kind} {name}")

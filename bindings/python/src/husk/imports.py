@@ -379,7 +379,7 @@ class Imports:
         check(lib.husk_imports_define(self._pointer, struct, value, err), err)
 
     def wasi(self, wasi: Wasi) -> None:
-        """Define WASI preview 1 (wasi_snapshot_preview1 and wasi_unstable), and what its guests get.
+        """Define WASI preview 1 (and the older wasi_unstable), and say what its guests get.
 
         File objects of streams and listeners are kept as long as the set and its sandboxes;
         descriptors that are given as numbers must stay open as long. Raises InvalidArgumentError,

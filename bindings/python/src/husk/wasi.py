@@ -58,7 +58,7 @@ class Rights(enum.IntFlag):
     READ = 1
     WRITE = 2
     SEEK = 4
-    """With one of the above, on a file: seek, read or write at a position; see its kind and size."""
+    """With one of the above, on a file: seek, read or write at a position; see its size."""
     RESIZE = 8
     """With WRITE: sync; on a file also set its size and times, allocate."""
 
