@@ -28,7 +28,7 @@ def wat(tmp_path_factory: pytest.TempPathFactory) -> Wat:
         if text not in known:
             source, target = folder / "module.wat", folder / "module.wasm"
             source.write_text(text)
-            command = ["wat2wasm", "--enable-all", str(source), "-o", str(target)]
+            command = ["wat2wasm", "--enable-all", "--debug-names", str(source), "-o", str(target)]
             subprocess.run(command, check=True)
             known[text] = target.read_bytes()
         return known[text]

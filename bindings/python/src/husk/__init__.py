@@ -7,6 +7,9 @@ with husk.Sandbox(image) as sandbox:
     print(sandbox.call("add", 2, 3))
 """
 
+import husk._interpreter  # noqa: F401  (first: it refuses some interpreters)
+
+# isort: split
 from husk._native import ffi as _ffi
 from husk._native import lib as _lib
 from husk.backtrace import Frame, name_escape

@@ -35,7 +35,7 @@ def call_bytes(
         with sandbox.running() as pointer:
             check(lib.husk_call_bytes(pointer, call, output, outcome, err), err)
             output.input, output.input_count = ffi.NULL, 0
-            sandbox.finish(outcome, (), output=output)
+            sandbox.finish(outcome, (), output=output, limits=limits)
     return output_of(output)
 
 
@@ -99,7 +99,7 @@ def call_many(
         check(lib.husk_call_many(pointer, work.call, work.many, outcome, err), err)
         try:
             if rows:
-                sandbox.finish(outcome, functype.results)
+                sandbox.finish(outcome, functype.results, limits=limits)
         except (CallEnded, Pending) as ended:
             ended.results = work.read(sandbox)
             raise

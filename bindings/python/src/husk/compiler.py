@@ -135,8 +135,8 @@ class Options:
     def _fill_worker(self, given: Mapping[str, Any]) -> None:
         worker = given.get("worker")
         self._has_worker = worker is not None or _WORKER.exists()
-        if self._has_worker:
-            self.struct.worker_path = self._keep(c_path(worker or _WORKER))
+        # Always named: the library itself would look in more places than in this package.
+        self.struct.worker_path = self._keep(c_path(_WORKER if worker is None else worker))
         self.struct.allow_uncontained = bool(given.get("allow_uncontained", False))
         progress = given.get("progress")
         if progress is not None:

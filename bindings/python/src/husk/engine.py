@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import sys
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +13,7 @@ from typing import Any
 from husk._convert import number
 from husk._native import ffi, lib
 from husk.errors import StateError, check, error_new
-from husk.handles import c_path, new, owned
+from husk.handles import Callback, c_path, new, owned
 from husk.stats import (
     Histogram,
     HistogramKind,
@@ -29,19 +26,6 @@ from husk.stats import (
 LogFunction = Callable[[int, str], None]
 
 
-class _Log:
-    """A function for the log, by a number: a thread of the library may have it a moment longer
-    than Python has the engine."""
-
-    def __init__(self, function: LogFunction) -> None:
-        self.function = function
-        self.number = next(_log_numbers)
-        _logs[self.number] = self
-
-
-_log_numbers = itertools.count(1)
-_logs: weakref.WeakValueDictionary[int, _Log] = weakref.WeakValueDictionary()
-
 _LEVELS = {
     lib.HUSK_LOG_ERROR: logging.ERROR,
     lib.HUSK_LOG_WARNING: logging.WARNING,
@@ -53,15 +37,8 @@ _LEVELS = {
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def husk_py_log_line(user: Any, level: int, message: Any) -> None:
     """Pass a line of the library's log on. It comes from any thread."""
-    log = _logs.get(int(ffi.cast("uintptr_t", user)))
-    if log is None:  # the engine's last object is gone
-        return
-    try:
-        log.function(
-            _LEVELS.get(level, logging.ERROR), ffi.string(message).decode("utf-8", "replace")
-        )
-    except Exception as error:
-        sys.excepthook(type(error), error, error.__traceback__)
+    text = ffi.string(message).decode("utf-8", "replace")
+    Callback.call(user, _LEVELS.get(level, logging.ERROR), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +110,10 @@ class Engine:
         options.pool_max = pool_max if pool_max > 0 else -1
         options.measure_times = measure_times
         # Alive as long as the engine: objects that share it keep this one, too.
-        self._log = None if log is None else _Log(_log_function(log))
+        self._log = None if log is None else Callback(_log_function(log))
         if self._log is not None:
             options.log = ffi.addressof(lib, "husk_py_log")
-            options.log_user = ffi.cast("void *", self._log.number)
+            options.log_user = self._log.user
         out = ffi.new("husk_engine **")
         err = error_new()
         check(lib.husk_engine_new(options, out, err), err)

@@ -29,6 +29,8 @@ class Function:
         self, *args: Any, limits: Limits | None = None, timeout: float | None = None
     ) -> Any:
         """Call it, as Sandbox.call() does."""
+        if limits is None and timeout is None:
+            return self._sandbox.call(self.name, *args)
         return self._sandbox.call(self.name, *args, limits=limits, timeout=timeout)
 
     def __repr__(self) -> str:
@@ -59,9 +61,11 @@ class Exported(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self[name]
+            found = self[name]
         except KeyError:
             raise AttributeError(f"the module exports no {name!r}") from None
+        self.__dict__[name] = found  # looked up once: the sandbox makes a new object when it loads
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sandbox.image.exports)

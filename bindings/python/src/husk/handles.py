@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
+import sys
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from husk._native import ffi, lib
 
@@ -26,6 +29,32 @@ def owned(pointer: Any, free: Callable[[Any], None]) -> Any:
             free(pointer)
 
     return ffi.gc(pointer, drop)
+
+
+class Callback:
+    """A function that threads of the library call, by a number: such a thread may have the number a
+    moment longer than Python has the function."""
+
+    _numbers = itertools.count(1)
+    _known: ClassVar[weakref.WeakValueDictionary[int, Callback]] = weakref.WeakValueDictionary()
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+        number = next(self._numbers)
+        self._known[number] = self
+        self.user = ffi.cast("void *", number)
+
+    @classmethod
+    def call(cls, user: Any, *args: object) -> None:
+        """Call the function, if there still is one. What it raises is shown as Python shows what a
+        thread raises."""
+        known = cls._known.get(int(ffi.cast("uintptr_t", user)))
+        if known is None:
+            return
+        try:
+            known.function(*args)
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
 
 
 def new(kind: str, /, **fields: Any) -> Any:

@@ -81,7 +81,7 @@ class Caller:
     def span(self, address: int, count: int) -> memoryview:
         """Bytes of that memory, without a copy and without making restores slower. They are gone
         when the host function returns. Raises LimitError."""
-        place = ffi.new("struct husk_range *", (address, count, self.memory.idx))
+        place = self.memory.place(address, count)
         with self.sandbox.locked():
             found = lib.husk_caller_span(self.pointer, place)
         if found == ffi.NULL:
@@ -200,6 +200,7 @@ class HostFunction:
                 return int(lib.husk_caller_pending(caller))
             self._give(sandbox, results, answer)
         except BaseException as error:
+            sandbox.hold()
             return self._raise(sandbox, caller, error)
         finally:
             if handle is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from husk._native import ffi, lib
 from husk.errors import check, error_new
-from husk.handles import new, owned
+from husk.handles import Callback, new, owned
 
 _NS = 1_000_000_000
 _FOREVER = 2**64 - 1
@@ -62,10 +61,7 @@ class Cancel:
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def husk_py_passed_call(user: Any) -> None:
     """A limit passed while a call was pending. This is a thread of the library."""
-    try:
-        ffi.from_handle(user)()
-    except Exception as error:
-        sys.excepthook(type(error), error, error.__traceback__)
+    Callback.call(user)
 
 
 class Limits:
@@ -102,9 +98,9 @@ class Limits:
         if cancel is not None:
             self._struct.cancel = cancel.pointer
         if passed is not None:
-            self._handle = ffi.new_handle(passed)
+            self._callback = Callback(passed)
             self._struct.passed = ffi.addressof(lib, "husk_py_passed")
-            self._struct.passed_user = self._handle
+            self._struct.passed_user = self._callback.user
 
     @property
     def struct(self) -> Any:

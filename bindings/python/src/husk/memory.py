@@ -44,19 +44,20 @@ class Memory:
     def __len__(self) -> int:
         return self.size
 
-    def _range(self, address: int, count: int) -> Any:
-        if address < 0 or count < 0:
+    def place(self, address: int, count: int) -> Any:
+        """A struct husk_range. Raises LimitError for what cannot be in any memory."""
+        if not (0 <= address < 1 << 64 and 0 <= count < 1 << 63):
             raise LimitError(f"[{address}, {address} + {count}) is out of bounds of the memory")
         return ffi.new("struct husk_range *", (address, count, self.idx))
 
     def read(self, address: int, count: int) -> bytes:
         """Copy `count` bytes out of the guest. Raises LimitError if any is out of bounds."""
-        place = self._range(address, count)
+        place = self.place(address, count)
         err = error_new()
         with self._sandbox.locked() as pointer:
-            if count > lib.husk_memory_bytes(pointer, self.idx):  # before a large allocation
-                raise LimitError(f"{count} bytes are more than the memory has")
-            out = bytearray(count)
+            # The library copies nothing if the range is out of bounds, so no room is needed then.
+            has_room = count <= lib.husk_memory_bytes(pointer, self.idx)
+            out = bytearray(count if has_room else 1)
             with ffi.from_buffer(out, require_writable=True) as raw:
                 check(lib.husk_memory_read(pointer, place, raw, err), err)
         return bytes(out)
@@ -69,7 +70,7 @@ class Memory:
             ffi.from_buffer(view) as raw,
             self._sandbox.locked() as pointer,
         ):
-            place = self._range(address, view.nbytes)
+            place = self.place(address, view.nbytes)
             check(lib.husk_memory_write(pointer, place, raw, err), err)
 
     def copy(self, target: int, source: int, count: int) -> None:
@@ -115,7 +116,7 @@ class Memory:
         with self._sandbox.locked() as pointer:
             if count is None:
                 count = max(0, lib.husk_memory_bytes(pointer, self.idx) - address)
-            number = memory_span(pointer, self._range(address, count))
+            number = memory_span(pointer, self.place(address, count))
             return memoryview(Span(self._sandbox.keeper, number, count, readonly))
 
     def read_str(self, address: int, count: int, encoding: str = "utf-8") -> str:

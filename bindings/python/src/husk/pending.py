@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a pending call returns: values of these types, or bytes (struct husk_bytes)."""
+    """What a pending call returns: values of these types, or bytes (struct husk_bytes). And its
+    limits, which the library tells when they pass."""
 
     results: tuple[Type, ...]
-    output: Any
+    output: Any = None
+    limits: Limits | None = None
 
 
 class Answer:
@@ -93,7 +95,9 @@ def resume(
             if status not in _CALL_HAS_ENDED:
                 sandbox.pending_like(pending, waiting)
             check(status, err)
-        sandbox.finish(outcome, waiting.results, output=waiting.output)
+        sandbox.finish(
+            outcome, waiting.results, output=waiting.output, limits=limits or waiting.limits
+        )
     if waiting.output is not None:
         return output_of(waiting.output)
     return value_of(cells_read(sandbox, answer.cells, len(waiting.results)))

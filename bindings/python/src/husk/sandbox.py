@@ -120,6 +120,7 @@ class Sandbox(WasiOfSandbox):
         self._kept: list[Any] = []
         self._wasi_kept = {}
         self._prepared: dict[str, Prepared] = {}
+        self._exported: Exported | None = None
         self._pending: Pending | None = None
         self._waiting: Waiting | None = None
         self.externs = ExternTable()
@@ -185,10 +186,23 @@ class Sandbox(WasiOfSandbox):
 
     def host_ends(self, depth: int) -> None:
         """The guest goes on, once the calls inside the host function have ended."""
-        self._lock.acquire()
-        while self.depth != depth:
+        stop: BaseException | None = None
+        while not (self._lock.acquire(False) and self._is_at(depth)):
+            try:
+                time.sleep(0.001)  # another thread uses the sandbox, or its call runs
+            except BaseException as error:  # of a signal's handler
+                stop = error
+        if stop is not None:
+            raise stop
+
+    def _is_at(self, depth: int) -> bool:
+        if self.depth != depth:
             self._lock.release()
-            time.sleep(0.001)
+        return self.depth == depth
+
+    def hold(self) -> None:
+        """A host function ends by an exception, which a signal may have raised anywhere."""
+        if not self._lock.locked():
             self._lock.acquire()
 
     def close(self) -> None:
@@ -246,7 +260,7 @@ class Sandbox(WasiOfSandbox):
         struct = ffi.NULL if chosen is None else chosen.struct
         with self.running() as pointer:
             check(lib.husk_sandbox_start(pointer, struct, outcome, err), err)
-        self.finish(outcome, ())
+        self.finish(outcome, (), limits=chosen)
 
     def call(
         self,
@@ -269,6 +283,8 @@ class Sandbox(WasiOfSandbox):
         if not self._lock.acquire(False):
             raise self._in_use()
         try:
+            if self._pointer is None:
+                raise StateError("the sandbox is closed")
             if prepared.is_busy:
                 prepared = Prepared(self, name, prepared.func, prepared.type)
             return prepared.run(args, limits)
@@ -310,12 +326,20 @@ class Sandbox(WasiOfSandbox):
         if outcome.kind != lib.HUSK_RETURNED:
             self.call_ended(outcome, results, **waiting)
 
-    def call_ended(self, outcome: Any, results: Sequence[Type], *, output: Any = None) -> NoReturn:
-        """Raise how a call ended. results, output: what a pending call will return."""
+    def call_ended(
+        self,
+        outcome: Any,
+        results: Sequence[Type],
+        *,
+        output: Any = None,
+        limits: Limits | None = None,
+    ) -> NoReturn:
+        """Raise how a call ended. The rest is for a call that is pending: what it will return, and
+        its limits."""
         in_stream = take_raised()
         raised, self.raised = self.raised or in_stream, None
         if outcome.kind == lib.HUSK_PENDING:
-            self._waiting = Waiting(tuple(results), output)
+            self._waiting = Waiting(tuple(results), output, limits)
             if self._pending is None:  # WASI's own
                 self._pending = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
             raise self._pending
@@ -365,12 +389,19 @@ class Sandbox(WasiOfSandbox):
         with self.locked():
             return backtrace_of(self)
 
+    @contextmanager
+    def guarded(self) -> Iterator[Any]:
+        """The library's handle, for functions that any thread may call. The sandbox is not freed
+        meanwhile. None: it is closed."""
+        with self._guard:
+            yield self._pointer
+
     def interrupt(self) -> None:
         """End the call that runs or is pending; if there is none, the next one. Any thread; also a
         signal handler. A husk.Cancel never hits another call."""
-        with self._guard:
-            if self._pointer is not None:
-                lib.husk_interrupt(self._pointer)
+        with self.guarded() as pointer:
+            if pointer is not None:
+                lib.husk_interrupt(pointer)
 
     # ---- Pending calls ----
 
@@ -385,7 +416,7 @@ class Sandbox(WasiOfSandbox):
         if standing is not None:
             args = image.pending_args if isinstance(image, Snapshot) else ()
             self._pending = Pending(self, standing.module, standing.name, args, standing.host_type)
-            self._waiting = Waiting(standing.type.results, None)
+            self._waiting = Waiting(standing.type.results)
 
     @property
     def pending(self) -> Pending | None:
@@ -441,7 +472,9 @@ class Sandbox(WasiOfSandbox):
     @property
     def exports(self) -> Exported:
         """All exports, by name or as attributes."""
-        return Exported(self)
+        if self._exported is None:
+            self._exported = Exported(self)
+        return self._exported
 
     def func_ref(self, name: str) -> FuncRef:
         """A reference to an exported function, for tables, globals and arguments."""

@@ -33,10 +33,10 @@ def sandbox_options(
         raise ValueError(f"large_pages must be one of {', '.join(_LARGE_PAGES)}")
     options = new(
         "husk_sandbox_options",
-        memory_max_bytes=number(memory_max, "memory_max"),
-        table_max_entries=number(table_max, "table_max"),
-        stack_bytes=number(stack, "stack"),
-        host_call_depth_max=number(host_call_depth, "host_call_depth", 2**32 - 1),
+        memory_max_bytes=memory_max,
+        table_max_entries=table_max,
+        stack_bytes=stack,
+        host_call_depth_max=host_call_depth,
         large_pages=_LARGE_PAGES[large_pages],
     )
     label_text = ffi.NULL if label is None else ffi.new("char[]", text(label, "label"))
