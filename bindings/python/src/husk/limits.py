@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ class Cancel:
         err = error_new()
         check(lib.husk_cancel_new(out, err), err)
         self._pointer = owned(out[0], lib.husk_cancel_unref)
-        self._is_cancelled = False
+        self._cancelled = threading.Event()  # of all copies
 
     @property
     def pointer(self) -> Any:
@@ -50,11 +51,11 @@ class Cancel:
     @property
     def is_cancelled(self) -> bool:
         """Whether cancel() was called."""
-        return self._is_cancelled
+        return self._cancelled.is_set()
 
     def cancel(self) -> None:
         """End all calls that carry the token: they raise Interrupted."""
-        self._is_cancelled = True
+        self._cancelled.set()
         lib.husk_cancel_now(self._pointer)
 
 
