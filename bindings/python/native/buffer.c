@@ -13,19 +13,19 @@
 #include <stddef.h>
 #include <structmember.h>
 
-typedef struct {
-    PyObject_HEAD
+struct keeper {
+    PyObject ob_base;
     PyObject *kept; /* alive as long as this is */
     Py_ssize_t buffers_count;
-} keeper;
+};
 
-typedef struct {
-    PyObject_HEAD
-    keeper *owner;
+struct span {
+    PyObject ob_base;
+    struct keeper *owner;
     void *bytes;
     Py_ssize_t count;
     int is_readonly;
-} span;
+};
 
 static PyTypeObject *keeper_type;
 
@@ -36,7 +36,7 @@ static PyObject *keeper_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     static char *names[] = {"kept", NULL};
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O", names, &kept))
         return NULL;
-    keeper *self = (keeper *)type->tp_alloc(type, 0);
+    struct keeper *self = (struct keeper *)type->tp_alloc(type, 0);
     if (self != NULL)
         self->kept = Py_NewRef(kept);
     return (PyObject *)self;
@@ -45,7 +45,7 @@ static PyObject *keeper_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 /* Deliberately without tp_traverse: what is kept is a handle of C, which refers to no Python
  * object, so there is no cycle. And the collector must not clear it while a buffer is in use. */
 static void keeper_free(PyObject *object) {
-    keeper *self = (keeper *)object;
+    struct keeper *self = (struct keeper *)object;
     PyTypeObject *type = Py_TYPE(object);
     Py_CLEAR(self->kept);
     type->tp_free(object);
@@ -53,7 +53,7 @@ static void keeper_free(PyObject *object) {
 }
 
 static PyMemberDef keeper_members[] = {
-    {"buffers", T_PYSSIZET, offsetof(keeper, buffers_count), READONLY,
+    {"buffers", T_PYSSIZET, offsetof(struct keeper, buffers_count), READONLY,
      "How many buffers are held now."},
     {NULL, 0, 0, 0, NULL},
 };
@@ -68,7 +68,7 @@ static PyType_Slot keeper_slots[] = {
 
 static PyType_Spec keeper_spec = {
     .name = "husk._buffer.Keeper",
-    .basicsize = sizeof(keeper),
+    .basicsize = sizeof(struct keeper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = keeper_slots,
 };
@@ -76,7 +76,7 @@ static PyType_Spec keeper_spec = {
 /* ---- Span(keeper, address, count, readonly) ---- */
 
 static PyObject *span_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    keeper *owner = NULL;
+    struct keeper *owner = NULL;
     unsigned long long address = 0;
     Py_ssize_t count = 0;
     int is_readonly = 0;
@@ -88,10 +88,10 @@ static PyObject *span_new(PyTypeObject *type, PyObject *args, PyObject *keywords
         PyErr_SetString(PyExc_ValueError, "a span's count must not be negative");
         return NULL;
     }
-    span *self = (span *)type->tp_alloc(type, 0);
+    struct span *self = (struct span *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->owner = (keeper *)Py_NewRef((PyObject *)owner);
+    self->owner = (struct keeper *)Py_NewRef((PyObject *)owner);
     self->bytes = (void *)(uintptr_t)address;
     self->count = count;
     self->is_readonly = is_readonly;
@@ -99,7 +99,7 @@ static PyObject *span_new(PyTypeObject *type, PyObject *args, PyObject *keywords
 }
 
 static void span_free(PyObject *object) {
-    span *self = (span *)object;
+    struct span *self = (struct span *)object;
     PyTypeObject *type = Py_TYPE(object);
     Py_CLEAR(self->owner);
     type->tp_free(object);
@@ -107,7 +107,7 @@ static void span_free(PyObject *object) {
 }
 
 static int span_get(PyObject *object, Py_buffer *view, int flags) {
-    span *self = (span *)object;
+    struct span *self = (struct span *)object;
     int status =
         PyBuffer_FillInfo(view, object, self->bytes, self->count, self->is_readonly, flags);
     if (status == 0)
@@ -117,7 +117,8 @@ static int span_get(PyObject *object, Py_buffer *view, int flags) {
 
 static void span_release(PyObject *object, Py_buffer *view) {
     (void)view;
-    ((span *)object)->owner->buffers_count--;
+    struct span *self = (struct span *)object;
+    self->owner->buffers_count--;
 }
 
 static PyType_Slot span_slots[] = {
@@ -131,7 +132,7 @@ static PyType_Slot span_slots[] = {
 
 static PyType_Spec span_spec = {
     .name = "husk._buffer.Span",
-    .basicsize = sizeof(span),
+    .basicsize = sizeof(struct span),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = span_slots,
 };
@@ -150,9 +151,9 @@ static int module_fill(PyObject *module) {
     return status;
 }
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "husk._buffer", .m_size = -1,
-    .m_doc = "A guest's memory by the buffer protocol."};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "husk._buffer",
+                                        .m_size = -1,
+                                        .m_doc = "A guest's memory by the buffer protocol."};
 
 PyMODINIT_FUNC PyInit__buffer(void);
 PyMODINIT_FUNC PyInit__buffer(void) {

@@ -271,6 +271,11 @@ def test_defined_things(image_of: Compile) -> None:
     sandbox = husk.Sandbox(image, imports)
     assert sandbox.call("g") == 42
     assert sandbox.globals["x"] is thing
+    sandbox.start()
+    sandbox.restore(image)
+    assert sandbox.globals["x"] is thing
+    with sandbox.clone() as clone:
+        assert clone.globals["x"] is thing
     assert sandbox.memory.size == 65536
     assert image.import_tag("e", "tag").type == husk.FuncType(["i64"])
     with pytest.raises(husk.NotFoundError):

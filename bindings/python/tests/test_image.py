@@ -212,3 +212,16 @@ def test_engines(tmp_path: Path, wat: Wat) -> None:
         engine.host_info()
     assert husk.Sandbox(image).call("f") is None
     assert husk.default_engine() is husk.default_engine()
+
+
+def test_closed_image(image_of: Compile) -> None:
+    with husk.Image.open(image_of('(module (func (export "f")))').to_bytes()) as image:
+        sandbox = husk.Sandbox(image)
+    assert "closed" in repr(image)
+    for refused in (lambda: image.info, image.to_bytes, lambda: husk.Sandbox(image)):
+        with pytest.raises(husk.StateError, match="closed"):
+            refused()
+    assert sandbox.call("f") is None and list(sandbox.exports) == ["f"]
+    with sandbox.snapshot() as snapshot:
+        sandbox.restore(snapshot)
+    assert sandbox.call("f") is None

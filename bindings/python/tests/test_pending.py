@@ -189,3 +189,27 @@ def test_snapshot_in_a_host_function(image_of: Compile) -> None:
         assert other.pending is not None
         assert other.resume(again=True) == (105, 5)
     assert calls == [5, 5]
+
+
+def test_only_the_outermost_call_can_be_pending(sandbox: husk.Sandbox) -> None:
+    outer = begin(sandbox, "call", 5)
+    with pytest.raises(husk.Trap) as caught:
+        sandbox.call("call", 6)
+    assert caught.value.trap is husk.TrapKind.HOST_FUNCTION
+    assert sandbox.pending is outer
+    assert sandbox.resume(7) == (7, 5)
+
+
+def test_pending_in_a_nested_call(image_of: Compile) -> None:
+    def asks(x: int) -> object:
+        if x == 1:
+            with pytest.raises(husk.Trap):
+                mine.call("call", 2)
+            return 9
+        return husk.PENDING
+
+    made = husk.Imports()
+    made.func("env", "ask", asks, params=["i32"], results=["i64"])
+    mine = husk.Sandbox(image_of(MODULE), made)
+    assert mine.call("call", 1) == (9, 1)
+    assert mine.pending is None

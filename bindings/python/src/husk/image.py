@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
@@ -16,7 +17,7 @@ from husk.engine import Engine, cpu_feature_names, default_engine
 from husk.errors import (
     HypervisorLacksError,
     NoHypervisorError,
-    NotFoundError,
+    StateError,
     check,
     error_new,
 )
@@ -189,9 +190,9 @@ class Image:
         self._pointer = owned(pointer, lib.husk_image_unref)
         self._engine = engine
         self._engine_error: Exception | None = None
-        self._lock = threading.Lock()
         self.externs = ExternTable()
         self._exports: Exports | None = None
+        self._standing: tuple[Standing | None] | None = None  # once it was looked for
 
     @classmethod
     def open(
@@ -238,7 +239,30 @@ class Image:
     @property
     def pointer(self) -> Any:
         """The library's handle."""
+        if self._pointer is None:
+            raise StateError("the image is closed")
         return self._pointer
+
+    def share(self) -> Image:
+        """Another object of the same image, which stays when this one is closed."""
+        other = copy.copy(self)
+        other._pointer = owned(lib.husk_image_ref(self.pointer), lib.husk_image_unref)
+        return other
+
+    def close(self) -> None:
+        """Let the image go. Its sandboxes and snapshots stay as they are."""
+        self._pointer = None
+
+    def __enter__(self) -> Image:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     @property
     def engine(self) -> Engine | None:
@@ -250,7 +274,7 @@ class Image:
         meanwhile. Raises CpuError; InvalidArgumentError if it has an engine."""
         chosen = default_engine() if engine is None else engine
         err = error_new()
-        check(lib.husk_image_set_engine(self._pointer, chosen.pointer, err), err)
+        check(lib.husk_image_set_engine(self.pointer, chosen.pointer, err), err)
         self._engine = chosen
 
     def engine_for_sandbox(self) -> Engine:
@@ -268,27 +292,27 @@ class Image:
         """What the module needs, in its order."""
         return tuple(
             self._extern(lib.husk_image_import, i)
-            for i in range(lib.husk_image_imports_count(self._pointer))
+            for i in range(lib.husk_image_imports_count(self.pointer))
         )
 
     @property
     def exports(self) -> Exports:
         """What the module gives, in its order, by name."""
         if self._exports is None:
-            count = lib.husk_image_exports_count(self._pointer)
+            count = lib.husk_image_exports_count(self.pointer)
             self._exports = Exports([self._extern(lib.husk_image_export, i) for i in range(count)])
         return self._exports
 
     def _extern(self, get: Callable[[Any, int, Any], int], i: int) -> Extern:
         item = new("husk_extern")
-        check(get(self._pointer, i, item))
+        check(get(self.pointer, i, item))
         return extern_of(item)
 
     @property
     def info(self) -> ImageInfo:
         """Sizes, counts, and how it was compiled."""
         info = new("husk_image_info")
-        check(lib.husk_image_info(self._pointer, info))
+        check(lib.husk_image_info(self.pointer, info))
         fields: dict[str, Any] = {}
         for name in ImageInfo.__slots__:
             fields[name] = getattr(info, name)
@@ -307,22 +331,14 @@ class Image:
         raw = c_name(name)
         err = error_new()
         func = ffi.new("husk_func *")
-        if not raw:
-            return self._unnamed_func(func)
-        check(lib.husk_image_func(self._pointer, raw, len(raw), func, err), err)
-        return func[0], self.functype(func[0])
-
-    def _unnamed_func(self, func: Any) -> tuple[Any, Any]:
-        # An export may have an empty name: a length of 0 and a NUL at once.
-        err = error_new()
-        check(lib.husk_image_func(self._pointer, b"", 0, func, err), err)
+        check(lib.husk_image_func(self.pointer, raw, len(raw), func, err), err)
         return func[0], self.functype(func[0])
 
     def functype(self, func: Any) -> Any:
         """The library's struct husk_functype of a husk_func of this module."""
         functype = ffi.new("struct husk_functype *")
         err = error_new()
-        check(lib.husk_image_func_type(self._pointer, func, functype, err), err)
+        check(lib.husk_image_func_type(self.pointer, func, functype, err), err)
         return functype
 
     def table_idx(self, name: str) -> int:
@@ -330,7 +346,7 @@ class Image:
         raw = c_name(name)
         out = ffi.new("uint32_t *")
         err = error_new()
-        check(lib.husk_image_table(self._pointer, raw, len(raw), out, err), err)
+        check(lib.husk_image_table(self.pointer, raw, len(raw), out, err), err)
         return int(out[0])
 
     def tag(self, name: str) -> Tag:
@@ -338,7 +354,7 @@ class Image:
         raw = c_name(name)
         out = ffi.new("husk_tag *")
         err = error_new()
-        check(lib.husk_image_tag(self._pointer, raw, len(raw), out, err), err)
+        check(lib.husk_image_tag(self.pointer, raw, len(raw), out, err), err)
         return self._tag(out[0], None, name)
 
     def import_tag(self, module: str, name: str) -> Tag:
@@ -346,13 +362,13 @@ class Image:
         item, _kept = extern_new(Extern(module, name, ExternKind.TAG))
         out = ffi.new("husk_tag *")
         err = error_new()
-        check(lib.husk_image_import_tag(self._pointer, item, out, err), err)
+        check(lib.husk_image_import_tag(self.pointer, item, out, err), err)
         return self._tag(out[0], module, name)
 
     def _tag(self, tag: Any, module: str | None, name: str) -> Tag:
         functype = ffi.new("struct husk_functype *")
         err = error_new()
-        check(lib.husk_image_tag_type(self._pointer, tag, functype, err), err)
+        check(lib.husk_image_tag_type(self.pointer, tag, functype, err), err)
         return Tag(tag, module, name, functype_of(functype))
 
     # ---- Files ----
@@ -366,15 +382,15 @@ class Image:
         """
         err = error_new()
         if isinstance(target, int):
-            check(lib.husk_image_save_fd(self._pointer, target, err), err)
+            check(lib.husk_image_save_fd(self.pointer, target, err), err)
         else:
-            check(lib.husk_image_save(self._pointer, c_path(target), err), err)
+            check(lib.husk_image_save(self.pointer, c_path(target), err), err)
 
     def save_to(self, write: Callable[[bytes], object]) -> None:
         """Pass the same bytes to a function, at most 1 MiB at once. What it raises ends it."""
         err = error_new()
         with Visitor(write) as visitor:
-            status = lib.husk_image_save_to(self._pointer, lib.husk_py_write, visitor.user, err)
+            status = lib.husk_image_save_to(self.pointer, lib.husk_py_write, visitor.user, err)
             check(status, err)
 
     def to_bytes(self) -> bytes:
@@ -391,31 +407,36 @@ class Image:
     @property
     def is_snapshot(self) -> bool:
         """Whether it was taken from a sandbox."""
-        return bool(lib.husk_image_is_snapshot(self._pointer))
+        return bool(lib.husk_image_is_snapshot(self.pointer))
 
     @property
     def note(self) -> bytes | None:
         """Your own bytes in a snapshot, up to 1 MiB; None: it has none. Set it before anybody else
         uses the snapshot. Raises InvalidArgumentError (no snapshot, or an opened one)."""
         count = ffi.new("size_t *")
-        pointer = lib.husk_image_note(self._pointer, count)
+        pointer = lib.husk_image_note(self.pointer, count)
         return None if pointer == ffi.NULL else bytes(ffi.buffer(pointer, count[0]))
 
     @note.setter
     def note(self, note: Buffer | None) -> None:
         err = error_new()
         raw = b"" if note is None else bytes(note)
-        check(lib.husk_image_set_note(self._pointer, raw, len(raw), err), err)
+        check(lib.husk_image_set_note(self.pointer, raw, len(raw), err), err)
 
     @property
     def standing(self) -> Standing | None:
         """The call that stands at a host function in the snapshot, or None."""
+        if self._standing is None:
+            self._standing = (self._look_for_standing(),)
+        return self._standing[0]
+
+    def _look_for_standing(self) -> Standing | None:
         standing = new("husk_standing")
         err = error_new()
-        try:
-            check(lib.husk_image_standing(self._pointer, standing, err), err)
-        except NotFoundError:
+        status = lib.husk_image_standing(self.pointer, standing, err)
+        if status == lib.HUSK_E_NOT_FOUND:
             return None
+        check(status, err)
         return Standing(
             type=functype_of(standing.type),
             module=py_name(standing.module, standing.module_bytes),
@@ -429,21 +450,23 @@ class Image:
         """The frames of the call that stands in the snapshot."""
         backtrace = backtrace_new()
         err = error_new()
-        check(lib.husk_image_backtrace(self._pointer, backtrace, err), err)
+        check(lib.husk_image_backtrace(self.pointer, backtrace, err), err)
         return frames_of(backtrace)
 
     def files(self) -> list[File]:
         """What the guest wrote into private directories (kinds "mem" and "cow" of husk.Dir), in a
         snapshot: each directory before its entries. Raises SystemCallError, OutOfMemoryError."""
-        return image_files(self._pointer)
+        return image_files(self.pointer)
 
     def __copy__(self) -> Image:
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._pointer = owned(lib.husk_image_ref(self._pointer), lib.husk_image_unref)
+        copy._pointer = owned(lib.husk_image_ref(self.pointer), lib.husk_image_unref)
         return copy
 
     def __repr__(self) -> str:
+        if self._pointer is None:
+            return "<husk.Image closed>"
         kind = "Snapshot" if self.is_snapshot else "Image"
         return f"<husk.{kind} {self.info.module_name or self.info.wasm_sha256.hex()[:12]}>"
 

@@ -326,6 +326,8 @@ class Imports:
 
         caller: it gets a husk.Caller first. Raises TypeError, InvalidArgumentError, LimitError.
         """
+        if not callable(function):
+            raise TypeError(f"{module}.{name} must be a function, not {type(function).__name__}")
         if params is None and results is None:
             functype, wants_caller = functype_of_annotations(function)
             wants_caller = wants_caller or caller

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,6 +31,7 @@ from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
 from husk.sandbox_options import LargePages, sandbox_options
 from husk.stats import SandboxStats, sandbox_stats
+from husk.turns import Turns
 from husk.values import (
     ExternTable,
     FuncRef,
@@ -46,7 +44,16 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class Sandbox(WasiOfSandbox):
+class _Given:
+    """What an instance has of a set of imports: all that must live as long, and the objects that
+    globals begin with."""
+
+    def __init__(self, imports: Imports) -> None:
+        self.kept = imports.kept()
+        self.externs = ExternTable(imports.externs)
+
+
+class Sandbox(Turns, WasiOfSandbox):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -78,6 +85,8 @@ class Sandbox(WasiOfSandbox):
         options, _label = sandbox_options(
             memory_max, table_max, stack, host_call_depth, large_pages, label
         )
+        self._self = ffi.new_handle(weakref.ref(self))
+        options.user = self._self
         out = ffi.new("husk_sandbox **")
         err = error_new()
         if image is None:
@@ -103,45 +112,39 @@ class Sandbox(WasiOfSandbox):
         self._pointer = owned(pointer, lib.husk_sandbox_free)
         self._engine = engine
         self.user = user
-        # Held while a function of the library works on the sandbox, and not while a host function
-        # runs. Never waited for: two threads at once are a mistake.
-        self._lock = threading.Lock()
-        # Held while another thread may look at the sandbox, which then must not be freed.
-        self._guard = threading.RLock()
+        self._begin_turns()
         self._keeper = Keeper(self._pointer)
-        self.depth = 0  # calls that run
         self.raised: BaseException | None = None  # by a host function, which ended the call
-        self._self = ffi.new_handle(weakref.ref(self))
-        lib.husk_sandbox_set_user(self._pointer, self._self)
         self._empty()
 
     def _empty(self) -> None:
+        self._given: Image | None = None
         self._image: Image | None = None
-        self._kept: list[Any] = []
+        self._imports: _Given | None = None
         self._wasi_kept = {}
         self._prepared: dict[str, Prepared] = {}
         self._exported: Exported | None = None
+        self._asked: Pending | None = None  # by a host function; see call_ended()
         self._pending: Pending | None = None
         self._waiting: Waiting | None = None
         self.externs = ExternTable()
 
     def _loaded(self, image: Image, imports: Imports | None) -> None:
         self._empty()
-        self._image = image
-        self._kept = [] if imports is None else imports.kept()
+        self._imports = None if imports is None else _Given(imports)
+        self._begin_as(image)
+
+    def _begin_as(self, image: Image) -> None:
+        """The state of the image: its objects, those of the imports, its pending call."""
+        if image is not self._given:  # it may be closed later
+            self._given = image
+            self._image = image.share()
         self.externs = ExternTable(image.externs)
-        if imports is not None:
-            self.externs.add(imports.externs)
+        if self._imports is not None:
+            self.externs.add(self._imports.externs)
         self._standing(image)
 
     # ---- Using it ----
-
-    @property
-    def pointer(self) -> Any:
-        """The library's handle."""
-        if self._pointer is None:
-            raise StateError("the sandbox is closed")
-        return self._pointer
 
     @property
     def keeper(self) -> Keeper:
@@ -164,46 +167,6 @@ class Sandbox(WasiOfSandbox):
     def is_loaded(self) -> bool:
         """Whether there is an instance."""
         return self._image is not None
-
-    @contextmanager
-    def locked(self) -> Iterator[Any]:
-        """The library's handle, for this thread alone. Raises StateError at once if another thread
-        uses the sandbox, or if it is closed."""
-        if not self._lock.acquire(False):
-            raise self._in_use()
-        try:
-            yield self.pointer
-        finally:
-            self._lock.release()
-
-    def _in_use(self) -> StateError:
-        return StateError("another thread uses the sandbox: one at a time may")
-
-    def host_begins(self) -> int:
-        """A host function begins: whoever it calls may use the sandbox."""
-        self._lock.release()
-        return self.depth
-
-    def host_ends(self, depth: int) -> None:
-        """The guest goes on, once the calls inside the host function have ended."""
-        stop: BaseException | None = None
-        while not (self._lock.acquire(False) and self._is_at(depth)):
-            try:
-                time.sleep(0.001)  # another thread uses the sandbox, or its call runs
-            except BaseException as error:  # of a signal's handler
-                stop = error
-        if stop is not None:
-            raise stop
-
-    def _is_at(self, depth: int) -> bool:
-        if self.depth != depth:
-            self._lock.release()
-        return self.depth == depth
-
-    def hold(self) -> None:
-        """A host function ends by an exception, which a signal may have raised anywhere."""
-        if not self._lock.locked():
-            self._lock.acquire()
 
     def close(self) -> None:
         """Free the sandbox; a pending call is abandoned. Memory stays mapped for buffers that
@@ -311,16 +274,6 @@ class Sandbox(WasiOfSandbox):
         with self.locked():
             return prepared.run(args, limits)
 
-    @contextmanager
-    def running(self) -> Iterator[Any]:
-        """The library's handle, for a function that runs the guest."""
-        with self.locked() as pointer:
-            self.depth += 1
-            try:
-                yield pointer
-            finally:
-                self.depth -= 1
-
     def finish(self, outcome: Any, results: Sequence[Type], **waiting: Any) -> None:
         """Raise if a call did not return."""
         if outcome.kind != lib.HUSK_RETURNED:
@@ -338,11 +291,13 @@ class Sandbox(WasiOfSandbox):
         its limits."""
         in_stream = take_raised()
         raised, self.raised = self.raised or in_stream, None
+        asked, self._asked = self._asked, None
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output, limits)
-            if self._pending is None:  # WASI's own
-                self._pending = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
-            raise self._pending
+            if asked is None:
+                asked = Pending(self, "wasi_snapshot_preview1", "", (), FuncType())
+            self._pending = asked
+            raise asked
         try:
             raise_ended(self, outcome, raised)
         finally:
@@ -389,25 +344,12 @@ class Sandbox(WasiOfSandbox):
         with self.locked():
             return backtrace_of(self)
 
-    @contextmanager
-    def guarded(self) -> Iterator[Any]:
-        """The library's handle, for functions that any thread may call. The sandbox is not freed
-        meanwhile. None: it is closed."""
-        with self._guard:
-            yield self._pointer
-
-    def interrupt(self) -> None:
-        """End the call that runs or is pending; if there is none, the next one. Any thread; also a
-        signal handler. A husk.Cancel never hits another call."""
-        with self.guarded() as pointer:
-            if pointer is not None:
-                lib.husk_interrupt(pointer)
-
     # ---- Pending calls ----
 
     def pending_begins(self, host: HostFunction, args: tuple[Any, ...]) -> None:
-        """For the package: a host function has no answer yet."""
-        self._pending = Pending(self, host.module, host.name, args, host.type)
+        """For the package: a host function has no answer yet. The call is pending if it can be: not
+        in another one."""
+        self._asked = Pending(self, host.module, host.name, args, host.type)
 
     def _standing(self, image: Image) -> None:
         """The pending call that an image brings, if it has one."""
@@ -516,9 +458,7 @@ class Sandbox(WasiOfSandbox):
         with self.locked() as pointer:
             self._no_buffers("restore")
             check(lib.husk_sandbox_restore(pointer, image.pointer, err), err)
-            self._image = image
-            self.externs = ExternTable(image.externs)
-            self._standing(image)
+            self._begin_as(image)
 
     def unload(self) -> None:
         """Drop the instance, and keep the VM for load(). Raises BufferError, StateError."""
@@ -545,9 +485,11 @@ class Sandbox(WasiOfSandbox):
         with self.locked() as pointer:
             check(lib.husk_sandbox_clone(pointer, out, err), err)
         clone = type(self).__new__(type(self))
+        clone._self = ffi.new_handle(weakref.ref(clone))
+        lib.husk_sandbox_set_user(out[0], clone._self)
         clone._adopt(out[0], self._engine, user)
-        clone._image = self._image
-        clone._kept = list(self._kept)
+        clone._given, clone._image = self._given, self._image
+        clone._imports = self._imports
         clone.externs = ExternTable(self.externs)
         if self._pending is not None and self._waiting is not None:
             clone.pending_like(self._pending, self._waiting)

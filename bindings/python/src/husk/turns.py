@@ -1,0 +1,97 @@
+"""Whose turn it is: one thread at a time uses a sandbox."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from husk._native import lib
+from husk.errors import StateError
+
+
+class Turns:
+    """The part of a Sandbox that keeps threads apart."""
+
+    _pointer: Any
+
+    def _begin_turns(self) -> None:
+        # Held while a function of the library works on the sandbox, and not while a host function
+        # runs. Never waited for: two threads at once are a mistake.
+        self._lock = threading.Lock()
+        # Held while another thread may look at the sandbox, which then must not be freed.
+        self._guard = threading.RLock()
+        self.depth = 0  # calls that run
+
+    @property
+    def pointer(self) -> Any:
+        """The library's handle."""
+        if self._pointer is None:
+            raise StateError("the sandbox is closed")
+        return self._pointer
+
+    @contextmanager
+    def locked(self) -> Iterator[Any]:
+        """The library's handle, for this thread alone. Raises StateError at once if another thread
+        uses the sandbox, or if it is closed."""
+        if not self._lock.acquire(False):
+            raise self._in_use()
+        try:
+            yield self.pointer
+        finally:
+            self._lock.release()
+
+    def _in_use(self) -> StateError:
+        return StateError("another thread uses the sandbox: one at a time may")
+
+    def host_begins(self) -> int:
+        """A host function begins: whoever it calls may use the sandbox."""
+        self._lock.release()
+        return self.depth
+
+    def host_ends(self, depth: int) -> None:
+        """The guest goes on, once the calls inside the host function have ended."""
+        stop: BaseException | None = None
+        while not (self._lock.acquire(False) and self._is_at(depth)):
+            try:
+                time.sleep(0.001)  # another thread uses the sandbox, or its call runs
+            except BaseException as error:  # of a signal's handler
+                stop = error
+        if stop is not None:
+            raise stop
+
+    def _is_at(self, depth: int) -> bool:
+        if self.depth != depth:
+            self._lock.release()
+        return self.depth == depth
+
+    def hold(self) -> None:
+        """A host function ends by an exception, which a signal may have raised anywhere."""
+        if not self._lock.locked():
+            self._lock.acquire()
+
+    @contextmanager
+    def running(self) -> Iterator[Any]:
+        """The library's handle, for a function that runs the guest."""
+        with self.locked() as pointer:
+            self.depth += 1
+            try:
+                yield pointer
+            finally:
+                self.depth -= 1
+
+    @contextmanager
+    def guarded(self) -> Iterator[Any]:
+        """The library's handle, for functions that any thread may call. The sandbox is not freed
+        meanwhile. None: it is closed."""
+        with self._guard:
+            yield self._pointer
+
+    def interrupt(self) -> None:
+        """End the call that runs or is pending; if there is none, the next one. Any thread; also a
+        signal handler. A husk.Cancel never hits another call."""
+        with self.guarded() as pointer:
+            if pointer is not None:
+                lib.husk_interrupt(pointer)
