@@ -216,12 +216,12 @@ def test_wrong_folders_and_options() -> None:
 # ---- In the background ----
 
 
-def processes_of(pid: int) -> Iterator[int]:
-    """A process and those that it made."""
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from processes_of(int(child))
+def threads_of(pid: int) -> Iterator[int]:
+    """The threads of a process, and of those that it made."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield int(task.name)
+        for child in (task / "children").read_text().split():
+            yield from threads_of(int(child))
 
 
 def hurry(cache: husk.Cache) -> list[husk.Job]:
@@ -229,9 +229,9 @@ def hurry(cache: husk.Cache) -> list[husk.Job]:
     jobs = cache.jobs()
     for job in jobs:
         with suppress(OSError):
-            for pid in processes_of(job.pid) if job.pid else ():
-                os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, pid, 0)
+            for thread in threads_of(job.pid) if job.pid else ():
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, thread, 0)
     return jobs
 
 

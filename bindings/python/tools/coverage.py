@@ -4,6 +4,8 @@
 It counts by what ran. A small library, made here from include/abi.list, stands between the binding
 and libhusk (LD_PRELOAD). It notes each function that Python called, each struct field that crossed
 the boundary with a value other than zero, in either direction, and each status that a call gave.
+Of structs that the library fills, a field counts only if the package also read it
+(struct_reads.py).
 
     coverage.py run [--python PYTHON] [PYTEST ARGUMENT…]   run the tests under it, and report
     coverage.py build LIBRARY.so                           make that library only
@@ -28,9 +30,10 @@ ROOT = HERE.parents[2]
 
 # Fields that always are zero, by name, and those that no test can make other than zero.
 ALWAYS_ZERO = re.compile(r"\.reserved\d*$")
-EXCEPTIONS = {
-    "inline": "husk_i32() and its like only fill a struct husk_value; nothing can be traced",
-}
+# Read by other means than `struct.field`, and inputs of structs that the library also fills.
+READ_OTHERWISE = re.compile(
+    r"husk_value\.|husk_functype\.|husk_many\.count|husk_bytes\.(input|keeps)|.*\.size$"
+)
 
 
 @dataclass
@@ -58,6 +61,29 @@ class Interface:
     functions: list[Function] = field(default_factory=list)
     structs: dict[str, list[Member]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+
+    def outputs(self) -> set[str]:
+        """The structs that the library fills, and those that they hold."""
+        found = {
+            struct_of(declaration)
+            for function in self.functions
+            for declaration, _ in function.params
+            if "*" in declaration and not declaration.startswith("const")
+        } | set(VISITED.values())
+        while True:
+            inner = {struct_of(m.type) for name in found for m in self.structs.get(name or "", [])}
+            if inner <= found:
+                return {name for name in found if name in self.structs}
+            found |= inner
+
+    def must_be_read(self) -> set[str]:
+        """The fields that the package must read: those of outputs."""
+        outputs = self.outputs()
+        return {
+            name
+            for name in self.fields()
+            if name.partition(".")[0] in outputs and not READ_OTHERWISE.match(name)
+        }
 
     def fields(self) -> Iterator[str]:
         """The fields that count, as "struct.member"."""
@@ -133,7 +159,7 @@ __attribute__((constructor)) static void trace_open(void) {
 
 /* One line, the first time. Two threads may write it twice, which does no harm. */
 static void seen(unsigned char *flag, const char *kind, const char *name) {
-    if (*flag)
+    if (*flag != 0)
         return;
     *flag = 1;
     char line[160];
@@ -366,10 +392,14 @@ def build(library: Path, interface: Interface) -> None:
 
 def report(trace: Path, interface: Interface) -> int:
     """Print what was used, N of N, and what was not. 1: something was not."""
-    used: dict[str, set[str]] = {"function": set(), "field": set(), "status": set()}
+    used: dict[str, set[str]] = {"function": set(), "field": set(), "status": set(), "read": set()}
     for line in trace.read_text(encoding="utf-8").splitlines():
         kind, name = line.split()
         used[kind].add(name)
+    unread = interface.must_be_read() - used["read"]
+    for name in sorted(unread & used["field"]):
+        print(f"never read by the package: {name}")
+    used["field"] -= unread
     wanted = {
         "function": {function.name for function in interface.functions},
         "field": set(interface.fields()),
@@ -393,11 +423,19 @@ def run(arguments: list[str], interface: Interface) -> int:
         library, trace = Path(folder, "libtrace.so"), Path(folder, "trace")
         build(library, interface)
         trace.touch()
-        environment = {**os.environ, "LD_PRELOAD": str(library), "HUSK_TRACE_FILE": str(trace)}
+        path = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": str(library),
+            "HUSK_TRACE_FILE": str(trace),
+            "PYTHONPATH": os.pathsep.join(path),
+        }
         tests = [] if any(Path(a).exists() for a in arguments) else [str(HERE.parent / "tests")]
-        done = subprocess.run(
-            [python, "-m", "pytest", "-q", *arguments, *tests], env=environment, check=False
-        )
+        command = [python, "-m", "pytest", "-q", "-p", "struct_reads", *arguments, *tests]
+        done = subprocess.run(command, env=environment, check=False)
+        if trace.stat().st_size == 0:
+            print("coverage.py: no function of the library was called", file=sys.stderr)
+            return 2
         return max(report(trace, interface), 1 if done.returncode else 0)
 
 
