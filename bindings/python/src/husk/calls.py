@@ -50,7 +50,9 @@ class Prepared:
 
     __slots__ = (
         "_args",
+        "_get",
         "_gets",
+        "_limits",
         "_pointer",
         "_puts",
         "_results",
@@ -86,6 +88,8 @@ class Prepared:
         self._gets = [
             cell_getter(sandbox, self._results, i, kind) for i, kind in enumerate(functype.results)
         ]
+        self._get = self._gets[0] if len(self._gets) == 1 else None
+        self._limits: Limits | None = None  # those that the struct has
         self.is_busy = False
 
     def run(self, values: Sequence[Any], limits: Limits | None) -> Any:
@@ -96,8 +100,9 @@ class Prepared:
             raise ValueTypeError(f"{self.name} takes {self.count} arguments, not {len(values)}")
         for put, value in zip(self._puts, values):  # noqa: B905  (counted above)
             put(value)
-        if limits is not None:
-            self.call.limits = limits.struct
+        if limits is not self._limits:
+            self._limits = limits
+            self.call.limits = _NULL if limits is None else limits.struct
         sandbox.depth += 1
         self.is_busy = True
         try:
@@ -105,16 +110,13 @@ class Prepared:
         finally:
             self.is_busy = False
             sandbox.depth -= 1
-            if limits is not None:
-                self.call.limits = _NULL
         if status != 0:
             check(status, self.err)
         if self.outcome.kind != _RETURNED:
             sandbox.call_ended(self.outcome, self.type.results, limits=limits)
-        gets = self._gets
-        if len(gets) == 1:
-            return gets[0]()
-        return tuple([get() for get in gets]) if gets else None
+        if self._get is not None:
+            return self._get()
+        return tuple([get() for get in self._gets]) if self._gets else None
 
 
 def value_of(values: tuple[Any, ...]) -> Any:

@@ -29,9 +29,11 @@ from husk.values import (
     FuncType,
     Type,
     cell_get,
+    cell_put,
     cells_fill,
     cells_new,
     functype_new,
+    numbers_reader,
 )
 from husk.wasi import Wasi
 
@@ -181,6 +183,7 @@ class HostFunction:
         self.function = function
         self.type = functype
         self.wants_caller = wants_caller
+        self._read = numbers_reader(functype.params)
         self.handle = ffi.new_handle(self)
 
     def run(self, caller: Any, args: Any, results: Any) -> int:
@@ -188,7 +191,10 @@ class HostFunction:
         sandbox = ffi.from_handle(lib.husk_sandbox_user(lib.husk_caller_sandbox(caller)))()
         handle = Caller(caller, sandbox) if self.wants_caller else None
         try:
-            values = [cell_get(sandbox, args[i]) for i in range(len(self.type.params))]
+            if self._read is not None:
+                values = self._read(args)
+            else:
+                values = [cell_get(sandbox, args[i]) for i in range(len(self.type.params))]
             depth = sandbox.host_begins()
             try:
                 given = values if handle is None else (handle, *values)
@@ -215,8 +221,10 @@ class HostFunction:
                     f"{self.module}.{self.name} has no results, and returned {answer!r}"
                 )
             return
-        values = (answer,) if len(types) == 1 else tuple(answer)
-        cells_fill(sandbox, results, types, values)
+        if len(types) == 1:
+            cell_put(sandbox, results, 0, types[0])(answer)
+        else:
+            cells_fill(sandbox, results, types, tuple(answer))
 
     def _raise(self, sandbox: Sandbox, caller: Any, error: BaseException) -> int:
         """End the guest's call, or throw. The call of Python raises the same exception again."""

@@ -197,7 +197,14 @@ _CELL_BYTES = ffi.sizeof("struct husk_value")
 _OF = ffi.offsetof("struct husk_value", "of")
 assert (_CELL_BYTES, _OF) == (24, 8)
 
-_VIEWS = {I32: "int32_t *", I64: "int64_t *", F32: "float *", F64: "double *"}
+# Numbers are read and written through an array of their own type, which makes no object of cffi for
+# each: the array's type, how many of its entries a cell has, and which of them is the value.
+_VIEWS = {
+    I32: (ffi.typeof("int32_t *"), 6, 2),
+    I64: (ffi.typeof("int64_t *"), 3, 1),
+    F32: (ffi.typeof("float *"), 6, 2),
+    F64: (ffi.typeof("double *"), 3, 1),
+}
 
 Get = Callable[[], Any]
 Put = Callable[[Any], None]
@@ -293,9 +300,8 @@ def _ref_put(sandbox: Sandbox, cell: Any, kind: Type) -> Put:
 def cell_put(sandbox: Sandbox, cells: Any, i: int, kind: Type) -> Put:
     """A function that sets cell i of an array of struct husk_value."""
     if kind in _VIEWS:
-        view = ffi.cast(_VIEWS[kind], cells)
-        per_cell = _CELL_BYTES // (4 if kind in (I32, F32) else 8)
-        at = i * per_cell + per_cell // 3
+        view_type, per_cell, first = _VIEWS[kind]
+        view, at = ffi.cast(view_type, cells), i * per_cell + first
         return (_int_put if kind in (I32, I64) else _float_put)(view, at, kind)
     if kind == V128:
         return _v128_put(cells[i])
@@ -326,9 +332,8 @@ def cell_get(sandbox: Sandbox, cell: Any) -> Any:
 def cell_getter(sandbox: Sandbox, cells: Any, i: int, kind: Type) -> Get:
     """A function that gets cell i of an array of struct husk_value."""
     if kind in _VIEWS:
-        view = ffi.cast(_VIEWS[kind], cells)
-        per_cell = _CELL_BYTES // (4 if kind in (I32, F32) else 8)
-        at = i * per_cell + per_cell // 3
+        view_type, per_cell, first = _VIEWS[kind]
+        view, at = ffi.cast(view_type, cells), i * per_cell + first
         return lambda: view[at]
     cell = cells[i]
     return lambda: cell_get(sandbox, cell)
@@ -349,6 +354,22 @@ def cells_fill(sandbox: Sandbox, cells: Any, types: Sequence[Type], values: Sequ
     for i, kind in enumerate(types):
         cells[i].type = int(kind)
         cell_put(sandbox, cells, i, kind)(values[i])
+
+
+def numbers_reader(types: Sequence[Type]) -> Callable[[Any], list[Any]] | None:
+    """A function that reads an array of numbers of these types; None: some are no numbers."""
+    if any(kind not in _VIEWS for kind in types):
+        return None
+    places = []
+    for i, kind in enumerate(types):
+        view_type, per_cell, first = _VIEWS[kind]
+        places.append((view_type, i * per_cell + first))
+    cast = ffi.cast
+
+    def read(cells: Any) -> list[Any]:
+        return [cast(view_type, cells)[at] for view_type, at in places]
+
+    return read
 
 
 def cells_read(sandbox: Sandbox, cells: Any, count: int) -> tuple[Any, ...]:
