@@ -77,7 +77,7 @@ class Guest:
         return _DATA, len(data)
 
     def _u32(self, addr: int) -> int:
-        return struct.unpack("<I", self.memory.read(addr, 4))[0]
+        return int(struct.unpack("<I", self.memory.read(addr, 4))[0])
 
     def read(self, fd: int, count: int) -> bytes:
         self.memory.write(_IOVEC, struct.pack("<II", _DATA, count))

@@ -12,7 +12,7 @@ import husk._interpreter  # noqa: F401  (first: it refuses some interpreters)
 # isort: split
 from husk._native import ffi as _ffi
 from husk._native import lib as _lib
-from husk.backtrace import Frame, name_escape
+from husk.backtrace import Backtrace, Frame, name_escape
 from husk.cache import (
     Background,
     BackgroundState,
@@ -132,6 +132,7 @@ __all__ = [
     "V128",
     "Background",
     "BackgroundState",
+    "Backtrace",
     "BadImageError",
     "BadWasmError",
     "Buffer",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
 from husk._visit import Visitor
-from husk.backtrace import Frame, backtrace_new, frames_of
+from husk.backtrace import Backtrace, backtrace_new, frames_of
 from husk.engine import Engine, cpu_feature_names, default_engine
 from husk.errors import (
     HypervisorLacksError,
@@ -168,10 +168,11 @@ class ImageInfo:
 class Standing:
     """The call that stands at a host function in a snapshot.
 
-    type: of the function that was called. module, name, host_type: the host function.
-    stack_bytes: used of its stack.
+    func, type: the function that was called; Image.names_of() gives its names. module, name,
+    host_type: the host function. stack_bytes: used of its stack.
     """
 
+    func: Any
     type: FuncType
     module: str
     name: str
@@ -341,6 +342,16 @@ class Image:
         check(lib.husk_image_func_type(self.pointer, func, functype, err), err)
         return functype
 
+    def names_of(self, func: Any) -> tuple[str, ...]:
+        """The names under which a function of the module is exported; func as in Standing."""
+        wanted = (func.opaque[0], func.opaque[1])
+        found = []
+        for item in self.exports.list(ExternKind.FUNC):
+            each = self.func(item.name)[0]
+            if (each.opaque[0], each.opaque[1]) == wanted:
+                found.append(item.name)
+        return tuple(found)
+
     def table_idx(self, name: str) -> int:
         """The index of an exported table. Raises NotFoundError."""
         raw = c_name(name)
@@ -438,6 +449,7 @@ class Image:
             return None
         check(status, err)
         return Standing(
+            func=standing.func,
             type=functype_of(standing.type),
             module=py_name(standing.module, standing.module_bytes),
             name=py_name(standing.name, standing.name_bytes),
@@ -446,7 +458,7 @@ class Image:
         )
 
     @property
-    def backtrace(self) -> tuple[Frame, ...]:
+    def backtrace(self) -> Backtrace:
         """The frames of the call that stands in the snapshot."""
         backtrace = backtrace_new()
         err = error_new()

@@ -12,7 +12,7 @@ from husk._convert import text
 from husk._native import ffi, lib
 from husk._wasi_calls import WasiOfSandbox
 from husk._wasi_streams import take_raised
-from husk.backtrace import Frame
+from husk.backtrace import Backtrace
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
 from husk.engine import Engine, default_engine
@@ -339,7 +339,7 @@ class Sandbox(Turns, WasiOfSandbox):
         return call_many(self, name, calls, limits_of(limits, timeout))
 
     @property
-    def backtrace(self) -> tuple[Frame, ...]:
+    def backtrace(self) -> Backtrace:
         """Where the last call ended, if it did not return, or where a pending one waits."""
         with self.locked():
             return backtrace_of(self)
