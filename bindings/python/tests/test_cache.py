@@ -203,6 +203,8 @@ def test_wrong_numbers(cache: husk.Cache, wrong: dict[str, Any]) -> None:
 def test_wrong_folders_and_options() -> None:
     with pytest.raises(ValueError, match="NUL"):
         husk.Cache("a\0b")
+    with pytest.raises(ValueError, match="empty"):
+        husk.Cache("")
     with pytest.raises(TypeError):
         husk.Cache(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cache"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import os
+import pickle
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,74 @@ def test_file_objects_without_a_descriptor() -> None:
     assert guest.read(0, 4) == b"from"
     guest.write(1, b"to memory")
     assert out.getvalue() == b"to memory"
+
+
+def test_a_callback_cannot_use_its_sandbox() -> None:
+    guest: Guest
+
+    def read(count: int) -> bytes:
+        assert guest is not None
+        for use in (guest.sandbox.close, guest.sandbox.snapshot, guest.sandbox.wasi_output):
+            with pytest.raises(husk.StateError):
+                use()
+        with pytest.raises(husk.StateError):
+            guest.sandbox.set_wasi(stdin=b"other")
+        return b"fine"
+
+    guest = guest_of(stdin=read)
+    assert guest.read(0, 4) == b"fine"
+
+
+def test_a_callback_may_use_another_sandbox() -> None:
+    inner = guest_of(stdin=b"from within")
+    outer = guest_of(stdin=lambda count: inner.read(0, count))
+    assert outer.read(0, 4) == b"from"
+    inner.sandbox.close()
+    with pytest.raises(husk.StateError):
+        outer.read(0, 4)
+
+
+def test_output_can_be_pickled() -> None:
+    output = pickle.loads(pickle.dumps(husk.Output(b"abc", True)))
+    assert (output, output.has_lost) == (b"abc", True)
+
+
+def test_streams_of_a_clone_are_those_of_the_imports() -> None:
+    guest = guest_of(stdin=b"first", stdout=husk.BUFFER)
+    guest.sandbox.set_wasi(stdin=b"second")
+    clone = Guest(guest.sandbox.clone())
+    assert (clone.read(0, 9), guest.read(0, 9)) == (b"first", b"second")
+
+
+def test_loading_ends_a_request() -> None:
+    taken: list[bytes] = []
+    imports = husk.Imports()
+    imports.wasi(husk.Wasi(stdout=husk.BUFFER))
+    guest = Guest(husk.Sandbox(image(), imports))
+    guest.sandbox.set_wasi(stdout=taken.append)
+    guest.write(1, b"mine")
+    guest.sandbox.load(image(), imports)
+    gc.collect()
+    guest.write(1, b"theirs")
+    assert (taken, guest.sandbox.wasi_output()) == ([b"mine"], b"theirs")
+
+
+def test_an_interrupt_by_a_callback_ends_the_call() -> None:
+    guest: Guest
+
+    def write(data: bytes) -> None:
+        guest.sandbox.interrupt()
+
+    guest = guest_of(stdout=write)
+    with pytest.raises(husk.Interrupted):
+        guest.write(1, b"x")
+
+
+def test_a_deadline_passes_in_a_callback() -> None:
+    guest = guest_of(stdin=lambda count: time.sleep(0.05) or b"late")
+    guest.memory.write(64, b"\0\x10\0\0\4\0\0\0")
+    with pytest.raises(husk.DeadlineExceeded):
+        guest.sandbox.call("fd_read", 0, 64, 1, 128, timeout=0.01)
 
 
 def test_one_set_of_callbacks_serves_many_sandboxes() -> None:

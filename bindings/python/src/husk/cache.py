@@ -298,6 +298,8 @@ class Cache:
         self, folder: str | os.PathLike[str] | None = None, *, engine: Engine | None = None
     ) -> None:
         """Name the folder; nothing is read or written yet."""
+        if folder is not None and os.fspath(folder) == "":
+            raise ValueError("the cache's folder must not be empty")
         self.folder = default_folder() if folder is None else Path(folder)
         self._folder = text(self.folder, "folder")
         self._engine = engine

@@ -1,14 +1,15 @@
 """What a WASI guest gets: streams, arguments, environment, directories, sockets, clock.
 
-husk.Wasi says how every new sandbox begins (husk.Imports.wasi).
-husk.Sandbox.set_wasi replaces parts of it between two calls.
+husk.Wasi says how every new sandbox begins (Imports.wasi()). Sandbox.set_wasi() replaces parts of
+it between two calls.
 
 A stream is given as
 
 * `None`: closed; the guest gets EBADF.
 * `bytes` or `str` (as UTF-8), standard input only: the guest reads them, then the end.
-* a file object or a descriptor: the guest has the descriptor itself. The file object is kept.
-* husk.BUFFER or husk.Buffer, output only: collected for husk.Sandbox.wasi_output.
+* a file object or a descriptor: the guest has the descriptor itself. The file object is kept; a
+  descriptor must stay open as long as the stream is in use.
+* husk.BUFFER or husk.Buffer, output only: collected for Sandbox.wasi_output().
 * a function `read(count) -> bytes` or `write(data) -> int | None`, or husk.Callback.
 * a binary file object without a descriptor (`io.BytesIO`): its `read` or `write`.
 * husk.AWAITED, standard input only: the first function that wants data makes the call pending.
@@ -70,7 +71,7 @@ class Unchanged(enum.Enum):
 
 
 UNCHANGED = Unchanged.UNCHANGED
-"""In husk.Sandbox.set_wasi: that part stays as it is."""
+"""In Sandbox.set_wasi(): that part stays as it is."""
 
 
 # ---- Streams ----
@@ -104,7 +105,8 @@ class Callback:
     They run on the thread that made the call, under the rules of a host function. `read(count)`
     returns at most `count` bytes; none are the end. `write(data)` takes bytes, and returns how
     many it took (None: all). With 0 the guest gets EPIPE. An exception ends the guest's call, and
-    comes out of it. Without a function the guest can not read, or not write.
+    comes out of it. Without a function the guest cannot read, or not write. The functions cannot
+    use the sandbox that they serve: StateError.
     """
 
     read: Callable[[int], bytes] | None = None
@@ -143,7 +145,7 @@ class Output(bytes):
     has_lost: bool
     """A write was cut short, at the limit or for want of memory."""
 
-    def __new__(cls, data: bytes, has_lost: bool) -> Output:
+    def __new__(cls, data: bytes = b"", has_lost: bool = False) -> Output:
         """Make it of bytes."""
         output = super().__new__(cls, data)
         output.has_lost = has_lost
