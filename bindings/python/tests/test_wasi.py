@@ -261,7 +261,11 @@ def test_an_interrupt_by_a_callback_ends_the_call() -> None:
 
 
 def test_a_deadline_passes_in_a_callback() -> None:
-    guest = guest_of(stdin=lambda count: time.sleep(0.05) or b"late")
+    def read(count: int) -> bytes:
+        time.sleep(0.05)
+        return b"late"
+
+    guest = guest_of(stdin=read)
     guest.memory.write(64, b"\0\x10\0\0\4\0\0\0")
     with pytest.raises(husk.DeadlineExceeded):
         guest.sandbox.call("fd_read", 0, 64, 1, 128, timeout=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from husk._fast import Fast
 from husk._native import ffi, lib
 from husk.backtrace import Backtrace, backtrace_new, frames_of
 from husk.errors import (
@@ -19,11 +20,13 @@ from husk.errors import (
     ValueTypeError,
     check,
     error_new,
+    fail,
 )
-from husk.handles import new, py_name
+from husk.handles import address, new, py_name
 from husk.limits import Limits
 from husk.tags import Tag
 from husk.values import (
+    NUMBERS,
     FuncType,
     cell_getter,
     cell_put,
@@ -50,9 +53,9 @@ class Prepared:
 
     __slots__ = (
         "_args",
+        "_fast",
         "_get",
         "_gets",
-        "_limits",
         "_pointer",
         "_puts",
         "_results",
@@ -89,8 +92,27 @@ class Prepared:
             cell_getter(sandbox, self._results, i, kind) for i, kind in enumerate(functype.results)
         ]
         self._get = self._gets[0] if len(self._gets) == 1 else None
-        self._limits: Limits | None = None  # those that the struct has
+        self._fast: Fast | None = None
         self.is_busy = False
+
+    def fast(self) -> Fast | None:
+        """The same call for husk._fast; None: some values are no numbers."""
+        if not all(kind in NUMBERS for kind in self.type.params + self.type.results):
+            return None
+        structs = (self._pointer, self.call, self.outcome, self.err)
+        self._fast = Fast(self, *(address(struct) for struct in structs))
+        return self._fast
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a call runs that uses it."""
+        return self.is_busy or (self._fast is not None and self._fast.is_busy)
+
+    def finish(self, status: int, limits: Limits | None = None) -> NoReturn:
+        """Raise why the call did not return."""
+        if status != 0:
+            fail(status, self.err)
+        self.sandbox.call_ended(self.outcome, self.type.results, limits=limits)
 
     def run(self, values: Sequence[Any], limits: Limits | None) -> Any:
         """Make the call. The sandbox is locked. This is the path of every call, so it is written
@@ -100,20 +122,17 @@ class Prepared:
             raise ValueTypeError(f"{self.name} takes {self.count} arguments, not {len(values)}")
         for put, value in zip(self._puts, values):  # noqa: B905  (counted above)
             put(value)
-        if limits is not self._limits:
-            self._limits = limits
-            self.call.limits = _NULL if limits is None else limits.struct
-        sandbox.depth += 1
+        self.call.limits = _NULL if limits is None else limits.struct
+        turn = sandbox.turn
+        turn.depth += 1
         self.is_busy = True
         try:
             status = lib.husk_call(self._pointer, self.call, self.outcome, self.err)
         finally:
             self.is_busy = False
-            sandbox.depth -= 1
-        if status != 0:
-            check(status, self.err)
-        if self.outcome.kind != _RETURNED:
-            sandbox.call_ended(self.outcome, self.type.results, limits=limits)
+            turn.depth -= 1
+        if status != 0 or self.outcome.kind != _RETURNED:
+            self.finish(status, limits)
         if self._get is not None:
             return self._get()
         return tuple([get() for get in self._gets]) if self._gets else None

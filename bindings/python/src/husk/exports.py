@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from husk.image import ExternKind
-from husk.limits import Limits
 from husk.memory import Global, Table, memory_of_export
 from husk.tags import Tag
 from husk.values import FuncType, Type
@@ -15,23 +15,20 @@ if TYPE_CHECKING:
     from husk.sandbox import Sandbox
 
 
-class Function:
-    """An exported function of a sandbox."""
+class Function(partial[Any]):
+    """An exported function of a sandbox. Calling it is Sandbox.call() with its name.
 
-    __slots__ = ("_sandbox", "name", "type")
+    name: of the export. type: its FuncType.
+    """
 
-    def __init__(self, sandbox: Sandbox, name: str, functype: FuncType) -> None:
-        self._sandbox = sandbox
+    name: str
+    type: FuncType
+
+    def __new__(cls, sandbox: Sandbox, name: str, functype: FuncType) -> Self:
+        self = super().__new__(cls, sandbox.call, name)
         self.name = name
         self.type = functype
-
-    def __call__(
-        self, *args: Any, limits: Limits | None = None, timeout: float | None = None
-    ) -> Any:
-        """Call it, as Sandbox.call() does."""
-        if limits is None and timeout is None:
-            return self._sandbox.call(self.name, *args)
-        return self._sandbox.call(self.name, *args, limits=limits, timeout=timeout)
+        return self
 
     def __repr__(self) -> str:
         return f"<husk.Function {self.name} {self.type}>"

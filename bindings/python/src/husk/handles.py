@@ -64,6 +64,11 @@ def new(kind: str, /, **fields: Any) -> Any:
     return struct
 
 
+def address(pointer: Any) -> int:
+    """The address of a pointer of the library."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
 def c_path(path: str | bytes | os.PathLike[Any]) -> bytes:
     """A path as the library takes it."""
     raw = os.fsencode(path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from _thread import get_ident
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._buffer import Keeper
 from husk._convert import text
+from husk._fast import Calls
 from husk._native import ffi, lib
 from husk._wasi_calls import WasiOfSandbox
 from husk._wasi_streams import take_raised
@@ -23,7 +25,7 @@ from husk.errors import (
     error_new,
 )
 from husk.exports import Exported
-from husk.handles import new, owned
+from husk.handles import address, new, owned
 from husk.image import Image, Snapshot
 from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_of
@@ -115,9 +117,14 @@ class Sandbox(Turns, WasiOfSandbox):
         self._begin_turns()
         self._keeper = Keeper(self._pointer)
         self.raised: BaseException | None = None  # by a host function, which ended the call
+        # Calls of numbers without limits, which are most, never come to the method below.
+        self._calls = Calls(self.call, self._lock)
+        if type(self).call is Sandbox.call:
+            self.__dict__["call"] = self._calls
         self._empty()
 
     def _empty(self) -> None:
+        self._calls.forget()
         self._given: Image | None = None
         self._image: Image | None = None
         self._imports: _Given | None = None
@@ -238,17 +245,20 @@ class Sandbox(Turns, WasiOfSandbox):
         Trap, Exited, DeadlineExceeded, Interrupted, GuestException, GuestViolation; what a host
         function raised; Pending. Raises NotFoundError, ValueTypeError, PoisonedError, StateError.
         """
+        is_plain = limits is None and timeout is None
+        limits = limits_of(limits, timeout)
+        if is_plain:  # and so are the next ones on this thread: husk._fast makes them
+            theirs = 0 if limits is None else address(limits.struct)
+            self._calls.allow(get_ident(), theirs, limits)
         prepared = self._prepared.get(name)
         if prepared is None:
             prepared = self._prepare(name)
-        if timeout is not None:
-            limits = limits_of(limits, timeout)
-        if not self._lock.acquire(False):
+        if not self._lock.acquire():
             raise self._in_use()
         try:
             if self._pointer is None:
                 raise StateError("the sandbox is closed")
-            if prepared.is_busy:
+            if prepared.is_in_use:
                 prepared = Prepared(self, name, prepared.func, prepared.type)
             return prepared.run(args, limits)
         finally:
@@ -259,6 +269,9 @@ class Sandbox(Turns, WasiOfSandbox):
             raise StateError("the sandbox is closed")
         func, functype = self.image.func(name)
         prepared = self._prepared[name] = Prepared(self, name, func, functype_of(functype))
+        fast = prepared.fast()
+        if fast is not None:
+            self._calls.add(name, fast)
         return prepared
 
     def call_func(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from husk._fast import Turn
 from husk._native import lib
 from husk.errors import StateError
 
@@ -20,10 +21,19 @@ class Turns:
     def _begin_turns(self) -> None:
         # Held while a function of the library works on the sandbox, and not while a host function
         # runs. Never waited for: two threads at once are a mistake.
-        self._lock = threading.Lock()
+        self._lock = Turn()
         # Held while another thread may look at the sandbox, which then must not be freed.
         self._guard = threading.RLock()
-        self.depth = 0  # calls that run
+
+    @property
+    def turn(self) -> Turn:
+        """Who may use the sandbox, and how many calls run."""
+        return self._lock
+
+    @property
+    def depth(self) -> int:
+        """How many calls run, one inside the other."""
+        return self._lock.depth
 
     @property
     def pointer(self) -> Any:
@@ -36,7 +46,7 @@ class Turns:
     def locked(self) -> Iterator[Any]:
         """The library's handle, for this thread alone. Raises StateError at once if another thread
         uses the sandbox, or if it is closed."""
-        if not self._lock.acquire(False):
+        if not self._lock.acquire():
             raise self._in_use()
         try:
             yield self.pointer
@@ -54,7 +64,7 @@ class Turns:
     def host_ends(self, depth: int) -> None:
         """The guest goes on, once the calls inside the host function have ended."""
         stop: BaseException | None = None
-        while not (self._lock.acquire(False) and self._is_at(depth)):
+        while not (self._lock.acquire() and self._is_at(depth)):
             try:
                 time.sleep(0.001)  # another thread uses the sandbox, or its call runs
             except BaseException as error:  # of a signal's handler
@@ -76,11 +86,11 @@ class Turns:
     def running(self) -> Iterator[Any]:
         """The library's handle, for a function that runs the guest."""
         with self.locked() as pointer:
-            self.depth += 1
+            self._lock.depth += 1
             try:
                 yield pointer
             finally:
-                self.depth -= 1
+                self._lock.depth -= 1
 
     @contextmanager
     def guarded(self) -> Iterator[Any]:

@@ -205,6 +205,7 @@ _VIEWS = {
     F32: (ffi.typeof("float *"), 6, 2),
     F64: (ffi.typeof("double *"), 3, 1),
 }
+NUMBERS = frozenset(_VIEWS)
 
 Get = Callable[[], Any]
 Put = Callable[[Any], None]

@@ -1,0 +1,426 @@
+/*
+ * native/fast.c: the extension module husk._fast. Sandbox.call() of functions whose parameters and
+ * results are numbers, and the turn that keeps threads apart.
+ *
+ * After a run of the VM, little of the process is in the CPU's caches. Then each line of Python
+ * costs as much as hundreds of instructions: the same in Python took 7 us more. What is not plain
+ * goes to Python: Calls calls its fallback, which does everything (husk.sandbox, husk.calls).
+ *
+ * All state here is changed under the GIL.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#include "husk.h"
+
+/* ---- Turn: who may use a sandbox ---- */
+
+struct turn {
+    PyObject ob_base;
+    bool is_held;
+    Py_ssize_t depth; /* calls that run */
+};
+
+static PyTypeObject *turn_type;
+
+static PyObject *turn_acquire(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct turn *self = (struct turn *)object;
+    if (self->is_held)
+        Py_RETURN_FALSE;
+    self->is_held = true;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *turn_release(PyObject *object, PyObject *unused) {
+    (void)unused;
+    ((struct turn *)object)->is_held = false;
+    Py_RETURN_NONE;
+}
+
+static PyObject *turn_locked(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(((struct turn *)object)->is_held);
+}
+
+static void plain_free(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef turn_methods[] = {
+    {"acquire", turn_acquire, METH_NOARGS, "Take the turn. False: somebody has it."},
+    {"release", turn_release, METH_NOARGS, "Give the turn back."},
+    {"locked", turn_locked, METH_NOARGS, "Whether somebody has it."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef turn_members[] = {
+    {"depth", T_PYSSIZET, offsetof(struct turn, depth), 0, "How many calls run."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot turn_slots[] = {
+    {Py_tp_doc, "Whose turn it is to use a sandbox. Nobody waits for it."},
+    {Py_tp_dealloc, plain_free},
+    {Py_tp_methods, turn_methods},
+    {Py_tp_members, turn_members},
+    {0, NULL},
+};
+
+static PyType_Spec turn_spec = {
+    .name = "husk._fast.Turn",
+    .basicsize = sizeof(struct turn),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = turn_slots,
+};
+
+/* ---- Fast: a prepared call of numbers ---- */
+
+struct fast {
+    PyObject ob_base;
+    PyObject *prepared; /* husk.calls.Prepared, whose structs are used */
+    husk_sandbox *sandbox;
+    struct husk_call *call;
+    struct husk_outcome *outcome;
+    struct husk_error *err;
+    bool is_busy;
+};
+
+static PyTypeObject *fast_type;
+
+/* Fast(prepared, sandbox, call, outcome, err): addresses. */
+static PyObject *fast_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    PyObject *prepared = NULL;
+    unsigned long long at[4];
+    static char *names[] = {"prepared", "sandbox", "call", "outcome", "err", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OKKKK", names, &prepared, &at[0], &at[1],
+                                     &at[2], &at[3]))
+        return NULL;
+    struct fast *self = (struct fast *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->prepared = Py_NewRef(prepared);
+    self->sandbox = (husk_sandbox *)(uintptr_t)at[0];
+    self->call = (struct husk_call *)(uintptr_t)at[1];
+    self->outcome = (struct husk_outcome *)(uintptr_t)at[2];
+    self->err = (struct husk_error *)(uintptr_t)at[3];
+    return (PyObject *)self;
+}
+
+static int fast_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(((struct fast *)object)->prepared);
+    return 0;
+}
+
+/* Deliberately without tp_clear: the structs belong to `prepared`. Calls breaks every cycle. */
+static void fast_free(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    Py_XDECREF(((struct fast *)object)->prepared);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyMemberDef fast_members[] = {
+    {"is_busy", T_BOOL, offsetof(struct fast, is_busy), READONLY, "Whether a call uses it."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot fast_slots[] = {
+    {Py_tp_doc, "A prepared call of a function with numbers."},
+    {Py_tp_new, fast_new},
+    {Py_tp_dealloc, fast_free},
+    {Py_tp_traverse, fast_traverse},
+    {Py_tp_members, fast_members},
+    {0, NULL},
+};
+
+static PyType_Spec fast_spec = {
+    .name = "husk._fast.Fast",
+    .basicsize = sizeof(struct fast),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = fast_slots,
+};
+
+/* An integer of `bits` bits, signed or unsigned, as the signed one. */
+static bool integer_from(PyObject *from, unsigned bits, int64_t *ret_number) {
+    int is_over = 0;
+    if (!PyLong_Check(from))
+        return false;
+    long long number = PyLong_AsLongLongAndOverflow(from, &is_over);
+    if (is_over != 0 || (number == -1 && PyErr_Occurred() != NULL))
+        return false;
+    if (bits == 32 && (number < INT32_MIN || number > UINT32_MAX))
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+/* Set a value from an object of Python's own kinds. False: Python looks at it. */
+static bool value_from(PyObject *from, struct husk_value *value) {
+    int64_t number = 0;
+    switch (value->type) {
+    case HUSK_I32:
+        if (!integer_from(from, 32, &number))
+            return false;
+        value->of.i32 = (int32_t)(uint32_t)number;
+        return true;
+    case HUSK_I64: return integer_from(from, 64, &value->of.i64);
+    case HUSK_F32:
+    case HUSK_F64:
+        if (!PyFloat_Check(from))
+            return false;
+        if (value->type == HUSK_F64)
+            value->of.f64 = PyFloat_AS_DOUBLE(from);
+        else
+            value->of.f32 = (float)PyFloat_AS_DOUBLE(from);
+        return true;
+    default: return false;
+    }
+}
+
+static PyObject *value_to(const struct husk_value *value) {
+    switch (value->type) {
+    case HUSK_I32: return PyLong_FromLong(value->of.i32);
+    case HUSK_I64: return PyLong_FromLongLong(value->of.i64);
+    case HUSK_F32: return PyFloat_FromDouble(value->of.f32);
+    default: return PyFloat_FromDouble(value->of.f64);
+    }
+}
+
+static PyObject *results_of(const struct husk_call *call) {
+    if (call->results_count == 0)
+        Py_RETURN_NONE;
+    if (call->results_count == 1)
+        return value_to(call->results);
+    PyObject *all = PyTuple_New((Py_ssize_t)call->results_count);
+    for (size_t i = 0; all != NULL && i < call->results_count; i++) {
+        PyObject *one = value_to(&call->results[i]);
+        if (one == NULL)
+            Py_CLEAR(all);
+        else
+            PyTuple_SET_ITEM(all, (Py_ssize_t)i, one);
+    }
+    return all;
+}
+
+/* ---- Calls: what sandbox.call is ---- */
+
+struct calls {
+    PyObject ob_base;
+    vectorcallfunc vectorcall;
+    PyObject *fallback; /* Sandbox.call, bound */
+    struct turn *turn;
+    PyObject *known; /* name → Fast */
+    unsigned long thread;
+    bool has_thread;
+    const struct husk_limits *limits; /* of calls without any, on that thread */
+    PyObject *limits_kept;
+};
+
+/* The prepared call, if this one is plain; NULL, without an error: it is not. */
+static struct fast *plain_call(const struct calls *self, PyObject *const *args, size_t count,
+                               PyObject *names) {
+    if (count == 0 || !PyUnicode_CheckExact(args[0]) || self->known == NULL ||
+        (names != NULL && PyTuple_GET_SIZE(names) != 0))
+        return NULL;
+    if (!self->has_thread || self->thread != PyThread_get_thread_ident() || self->turn->is_held ||
+        self->turn->depth != 0)
+        return NULL;
+    PyObject *found = PyDict_GetItemWithError(self->known, args[0]);
+    if (found == NULL)
+        return NULL;
+    struct fast *fast = (struct fast *)found;
+    if (fast->is_busy || count - 1 != fast->call->args_count)
+        return NULL;
+    for (size_t i = 1; i < count; i++)
+        if (!value_from(args[i], (struct husk_value *)&fast->call->args[i - 1]))
+            return NULL;
+    return fast;
+}
+
+/* The call is done with the turn held; what it did not return, Python raises. */
+static PyObject *fast_run(struct calls *self, struct fast *fast) {
+    PyObject *result = NULL;
+    struct turn *turn = self->turn;
+    fast->call->limits = self->limits;
+    turn->is_held = true;
+    turn->depth++;
+    fast->is_busy = true;
+    int status = 0;
+    Py_BEGIN_ALLOW_THREADS;
+    status = husk_call(fast->sandbox, fast->call, fast->outcome, fast->err);
+    Py_END_ALLOW_THREADS;
+    fast->is_busy = false;
+    turn->depth--;
+    if (status == 0 && fast->outcome->kind == HUSK_RETURNED)
+        result = results_of(fast->call);
+    else
+        result = PyObject_CallMethod(fast->prepared, "finish", "i", status);
+    turn->is_held = false;
+    return result;
+}
+
+static PyObject *calls_call(PyObject *object, PyObject *const *args, size_t flags,
+                            PyObject *names) {
+    struct calls *self = (struct calls *)object;
+    struct fast *fast = plain_call(self, args, (size_t)PyVectorcall_NARGS(flags), names);
+    if (fast == NULL) {
+        PyErr_Clear();
+        if (self->fallback == NULL)
+            return PyErr_Format(PyExc_ReferenceError, "the sandbox is gone");
+        return PyObject_Vectorcall(self->fallback, args, flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                   names);
+    }
+    /* A host function may let go of both. */
+    Py_INCREF(object);
+    Py_INCREF(fast);
+    PyObject *result = fast_run(self, fast);
+    Py_DECREF(fast);
+    Py_DECREF(object);
+    return result;
+}
+
+/* Calls(fallback, turn) */
+static PyObject *calls_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    PyObject *fallback = NULL, *turn = NULL;
+    static char *names[] = {"fallback", "turn", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!", names, &fallback, turn_type, &turn))
+        return NULL;
+    struct calls *self = (struct calls *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->vectorcall = calls_call;
+    self->fallback = Py_NewRef(fallback);
+    self->turn = (struct turn *)Py_NewRef(turn);
+    self->known = PyDict_New();
+    if (self->known == NULL)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyObject *calls_add(PyObject *object, PyObject *args) {
+    PyObject *name = NULL, *fast = NULL;
+    struct calls *self = (struct calls *)object;
+    if (!PyArg_ParseTuple(args, "UO!", &name, fast_type, &fast) ||
+        PyDict_SetItem(self->known, name, fast) != 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *calls_allow(PyObject *object, PyObject *args) {
+    struct calls *self = (struct calls *)object;
+    unsigned long long limits = 0;
+    unsigned long thread = 0;
+    PyObject *kept = NULL;
+    if (!PyArg_ParseTuple(args, "kKO", &thread, &limits, &kept))
+        return NULL;
+    self->thread = thread;
+    self->has_thread = true;
+    self->limits = (const struct husk_limits *)(uintptr_t)limits;
+    Py_XSETREF(self->limits_kept, Py_NewRef(kept));
+    Py_RETURN_NONE;
+}
+
+static PyObject *calls_forget(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct calls *self = (struct calls *)object;
+    self->has_thread = false;
+    PyDict_Clear(self->known);
+    Py_RETURN_NONE;
+}
+
+static int calls_traverse(PyObject *object, visitproc visit, void *arg) {
+    struct calls *self = (struct calls *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->fallback);
+    Py_VISIT(self->known);
+    Py_VISIT(self->limits_kept);
+    return 0;
+}
+
+static int calls_clear(PyObject *object) {
+    struct calls *self = (struct calls *)object;
+    self->has_thread = false;
+    Py_CLEAR(self->fallback);
+    Py_CLEAR(self->known);
+    Py_CLEAR(self->limits_kept);
+    return 0;
+}
+
+static void calls_free(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    calls_clear(object);
+    Py_CLEAR(((struct calls *)object)->turn);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef calls_methods[] = {
+    {"add", calls_add, METH_VARARGS, "add(name, fast): calls of this name are plain."},
+    {"allow", calls_allow, METH_VARARGS,
+     "allow(thread, limits, kept): calls on this thread are plain, with these limits (an "
+     "address)."},
+    {"forget", calls_forget, METH_NOARGS, "No call is plain any more."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef calls_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct calls, vectorcall), READONLY, NULL},
+    {"__wrapped__", T_OBJECT_EX, offsetof(struct calls, fallback), READONLY, "Sandbox.call()"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot calls_slots[] = {
+    {Py_tp_doc, "Sandbox.call() of one sandbox."},
+    {Py_tp_new, calls_new},
+    {Py_tp_dealloc, calls_free},
+    {Py_tp_traverse, calls_traverse},
+    {Py_tp_clear, calls_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_methods, calls_methods},
+    {Py_tp_members, calls_members},
+    {0, NULL},
+};
+
+static PyType_Spec calls_spec = {
+    .name = "husk._fast.Calls",
+    .basicsize = sizeof(struct calls),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = calls_slots,
+};
+
+/* ---- the module ---- */
+
+static int type_add(PyObject *module, const char *name, PyType_Spec *spec,
+                    PyTypeObject **ret_type) {
+    PyObject *type = PyType_FromSpec(spec);
+    if (type == NULL)
+        return -1;
+    if (ret_type != NULL)
+        *ret_type = (PyTypeObject *)Py_NewRef(type);
+    int status = PyModule_AddObjectRef(module, name, type);
+    Py_DECREF(type);
+    return status;
+}
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "husk._fast", .m_size = -1,
+                                        .m_doc = "Calls of numbers."};
+
+PyMODINIT_FUNC PyInit__fast(void);
+PyMODINIT_FUNC PyInit__fast(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && (type_add(module, "Turn", &turn_spec, &turn_type) != 0 ||
+                           type_add(module, "Fast", &fast_spec, &fast_type) != 0 ||
+                           type_add(module, "Calls", &calls_spec, NULL) != 0))
+        Py_CLEAR(module);
+    return module;
+}
