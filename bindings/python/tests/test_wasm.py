@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wat import wat
+from wat import needs_kvm, wat
 
 import husk
 
@@ -107,6 +107,7 @@ def test_interface(module: bytes) -> None:
         husk.interface(module[:20])
 
 
+@needs_kvm
 def test_interface_tells_what_a_module_lacks(module: bytes) -> None:
     interface = husk.interface(module)
     imports = husk.Imports()

@@ -1,4 +1,4 @@
-"""A plugin of pytest for coverage.py: notes which fields of the library's structs are read.
+"""A plugin of pytest for header_coverage.py: notes which fields of the library's structs are read.
 
     python -m pytest -p struct_reads …      with HUSK_TRACE_FILE set, and this folder in PYTHONPATH
 

@@ -7,9 +7,9 @@ the boundary with a value other than zero, in either direction, and each status 
 Of structs that the library fills, a field counts only if the package also read it
 (struct_reads.py).
 
-    coverage.py run [--python PYTHON] [PYTEST ARGUMENT…]   run the tests under it, and report
-    coverage.py build LIBRARY.so                           make that library only
-    coverage.py report TRACE                               report what a trace has
+    header_coverage.py run [--python PYTHON] [PYTEST ARGUMENT…]   run the tests under it, and report
+    header_coverage.py build LIBRARY.so                           make that library only
+    header_coverage.py report TRACE                               report what a trace has
 
 Exit status: 0; 1: something is never used, or a test failed; 2: it cannot be done.
 """
@@ -434,7 +434,7 @@ def run(arguments: list[str], interface: Interface) -> int:
         command = [python, "-m", "pytest", "-q", "-p", "struct_reads", *arguments, *tests]
         done = subprocess.run(command, env=environment, check=False)
         if trace.stat().st_size == 0:
-            print("coverage.py: no function of the library was called", file=sys.stderr)
+            print("header_coverage.py: no function of the library was called", file=sys.stderr)
             return 2
         return max(report(trace, interface), 1 if done.returncode else 0)
 
