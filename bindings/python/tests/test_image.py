@@ -225,3 +225,9 @@ def test_closed_image(image_of: Compile) -> None:
     with sandbox.snapshot() as snapshot:
         sandbox.restore(snapshot)
     assert sandbox.call("f") is None
+
+
+def test_exports_are_read_once(image_of: Compile) -> None:
+    image = image_of('(module (func (export "f")))')
+    first, second = husk.Sandbox(image), husk.Sandbox(image)
+    assert first.image.exports is second.image.exports is image.exports

@@ -10,7 +10,7 @@ from husk.errors import CallEnded, Pending, ValueTypeError, check, error_new
 from husk.handles import c_name, new
 from husk.limits import Limits
 from husk.pending import output_of
-from husk.values import Type, cell_get, cell_put
+from husk.values import FuncType, cells_new, column_read, rows_fill
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -43,45 +43,34 @@ def call_bytes(
 class Many:
     """A struct husk_many and its arrays."""
 
-    def __init__(self, params: Sequence[Type], results: Sequence[Type], count: int) -> None:
+    def __init__(self, functype: FuncType, count: int) -> None:
+        self._type = functype
         self.many = new("husk_many", count=count)
-        self.params = params
-        self.results_per_call = len(results)
-        self.args = ffi.new("struct husk_value[]", max(1, len(params) * count))
-        self.results = ffi.new("struct husk_value[]", max(1, len(results) * count))
+        self._args = cells_new(functype.params, count)
+        self._results = cells_new(functype.results, count)
         self.call = new(
             "husk_call",
-            args_count=len(params) * count,
-            results_count=len(results) * count,
+            args_count=len(functype.params) * count,
+            results_count=len(functype.results) * count,
         )
-        self.call.args = self.args
-        self.call.results = self.results
+        self.call.args = self._args
+        self.call.results = self._results
 
     def fill(self, sandbox: Sandbox, calls: Sequence[Sequence[Any]]) -> None:
         """Set the arguments of all calls."""
-        at = 0
+        params = self._type.params
         for values in calls:
-            if len(values) != len(self.params):
-                raise ValueTypeError(
-                    f"each call takes {len(self.params)} arguments, not {len(values)}"
-                )
-            for kind, value in zip(self.params, values, strict=True):
-                self.args[at].type = int(kind)
-                cell_put(sandbox, self.args, at, kind)(value)
-                at += 1
+            if len(values) != len(params):
+                raise ValueTypeError(f"each call takes {len(params)} arguments, not {len(values)}")
+        rows_fill(sandbox, self._args, params, calls)
 
     def read(self, sandbox: Sandbox) -> list[Any]:
         """The results of the calls that returned."""
-        width = self.results_per_call
-        returned = range(self.many.returned)
-        if width == 0:
-            return [None for _ in returned]
-        if width == 1:
-            return [cell_get(sandbox, self.results[i]) for i in returned]
-        return [
-            tuple(cell_get(sandbox, self.results[i * width + k]) for k in range(width))
-            for i in returned
-        ]
+        types, count = self._type.results, self.many.returned
+        columns = [column_read(sandbox, self._results, types, i, count) for i in range(len(types))]
+        if len(columns) == 1:
+            return columns[0]
+        return list(zip(*columns, strict=True)) if columns else [None] * count
 
 
 def call_many(
@@ -90,7 +79,7 @@ def call_many(
     """Sandbox.call_many()."""
     rows = list(calls)
     functype = sandbox.image.func_type(name)
-    work = Many(functype.params, functype.results, len(rows))
+    work = Many(functype, len(rows))
     work.call.func = sandbox.image.func(name)[0]
     work.call.limits = ffi.NULL if limits is None else limits.struct
     outcome = new("husk_outcome")

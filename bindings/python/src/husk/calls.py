@@ -162,7 +162,7 @@ def _exception_of(sandbox: Sandbox, text: str, fields: dict[str, Any]) -> GuestE
     err = error_new()
     check(lib.husk_sandbox_exception(sandbox.pointer, info, err), err)
     tag = Tag(
-        info.tag,
+        ffi.new("husk_tag *", info.tag)[0],  # a copy: info.tag lies in info, which goes away
         None if info.module == ffi.NULL else py_name(info.module, info.module_bytes),
         py_name(info.name, info.name_bytes),
         functype_of(info.type),

@@ -192,7 +192,7 @@ class Image:
         self._engine = engine
         self._engine_error: Exception | None = None
         self.externs = ExternTable()
-        self._exports: Exports | None = None
+        self._exports: list[Exports] = []  # once they were looked for; shared by share()
         self._standing: tuple[Standing | None] | None = None  # once it was looked for
 
     @classmethod
@@ -299,10 +299,12 @@ class Image:
     @property
     def exports(self) -> Exports:
         """What the module gives, in its order, by name."""
-        if self._exports is None:
+        if not self._exports:
             count = lib.husk_image_exports_count(self.pointer)
-            self._exports = Exports([self._extern(lib.husk_image_export, i) for i in range(count)])
-        return self._exports
+            self._exports.append(
+                Exports([self._extern(lib.husk_image_export, i) for i in range(count)])
+            )
+        return self._exports[0]
 
     def _extern(self, get: Callable[[Any, int, Any], int], i: int) -> Extern:
         item = new("husk_extern")

@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -215,31 +216,26 @@ def _misfit(kind: Type, value: object) -> ValueTypeError:
     return ValueTypeError(f"an {kind} is wanted, not {type(value).__name__}")
 
 
-def _int_put(view: Any, at: int, kind: Type) -> Put:
-    bits = 32 if kind == I32 else 64
-
-    def put(value: Any) -> None:
-        try:
-            view[at] = index(value)
-        except OverflowError:
-            number = index(value)
-            if not 0 <= number < 1 << bits:
-                raise OverflowError(f"{number} does not fit in {bits} bits") from None
-            view[at] = number - (1 << bits)
-        except TypeError:
-            raise _misfit(kind, value) from None
-
-    return put
+def _int_set(view: Any, at: int, kind: Type, value: Any) -> None:
+    try:
+        view[at] = index(value)
+    except OverflowError:
+        number, bits = index(value), 32 if kind == I32 else 64
+        if not 0 <= number < 1 << bits:
+            raise OverflowError(f"{number} does not fit in {bits} bits") from None
+        view[at] = number - (1 << bits)
+    except TypeError:
+        raise _misfit(kind, value) from None
 
 
-def _float_put(view: Any, at: int, kind: Type) -> Put:
-    def put(value: Any) -> None:
-        try:
-            view[at] = value
-        except TypeError:
-            raise _misfit(kind, value) from None
+def _float_set(view: Any, at: int, kind: Type, value: Any) -> None:
+    try:
+        view[at] = value
+    except TypeError:
+        raise _misfit(kind, value) from None
 
-    return put
+
+_SETS = {I32: _int_set, I64: _int_set, F32: _float_set, F64: _float_set}
 
 
 def _v128_put(cell: Any) -> Put:
@@ -303,7 +299,7 @@ def cell_put(sandbox: Sandbox, cells: Any, i: int, kind: Type) -> Put:
     if kind in _VIEWS:
         view_type, per_cell, first = _VIEWS[kind]
         view, at = ffi.cast(view_type, cells), i * per_cell + first
-        return (_int_put if kind in (I32, I64) else _float_put)(view, at, kind)
+        return partial(_SETS[kind], view, at, kind)
     if kind == V128:
         return _v128_put(cells[i])
     return _ref_put(sandbox, cells[i], kind)
@@ -340,12 +336,45 @@ def cell_getter(sandbox: Sandbox, cells: Any, i: int, kind: Type) -> Get:
     return lambda: cell_get(sandbox, cell)
 
 
-def cells_new(types: Sequence[Type]) -> Any:
-    """An array of values of these types, all zeros; at least one cell."""
+def cells_new(types: Sequence[Type], rows: int = 1) -> Any:
+    """An array of values of these types, `rows` times, all zeros; at least one cell."""
     cells = ffi.new("struct husk_value[]", max(1, len(types)))
     for i, kind in enumerate(types):
         cells[i].type = int(kind)
-    return cells
+    if rows == 1 or not types:
+        return cells
+    many = ffi.new("struct husk_value[]", max(1, len(types) * rows))
+    ffi.buffer(many)[: ffi.sizeof(cells) * rows] = bytes(ffi.buffer(cells)) * rows
+    return many
+
+
+def rows_fill(
+    sandbox: Sandbox, cells: Any, types: Sequence[Type], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Set the cells of many rows, which have as many values as there are types."""
+    for i, kind in enumerate(types):
+        if kind in _VIEWS:
+            view_type, per_cell, first = _VIEWS[kind]
+            view, set_one = ffi.cast(view_type, cells), _SETS[kind]
+            at, step = i * per_cell + first, len(types) * per_cell
+            for row in rows:
+                set_one(view, at, kind, row[i])
+                at += step
+        else:
+            for k, row in enumerate(rows):
+                cell_put(sandbox, cells, k * len(types) + i, kind)(row[i])
+
+
+def column_read(
+    sandbox: Sandbox, cells: Any, types: Sequence[Type], i: int, rows: int
+) -> list[Any]:
+    """The values of column i of many rows."""
+    kind, width = types[i], len(types)
+    if kind not in _VIEWS:
+        return [cell_get(sandbox, cells[k * width + i]) for k in range(rows)]
+    view_type, per_cell, first = _VIEWS[kind]
+    view, at, step = ffi.cast(view_type, cells), i * per_cell + first, width * per_cell
+    return [view[at + k * step] for k in range(rows)]
 
 
 def cells_fill(sandbox: Sandbox, cells: Any, types: Sequence[Type], values: Sequence[Any]) -> None:
