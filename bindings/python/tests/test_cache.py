@@ -43,7 +43,7 @@ def test_info_and_entries(cache: husk.Cache) -> None:
     assert (cache.info().images_count, cache.entries(), cache.jobs()) == (0, [], [])
     cache.compile(wat(SMALL, "--debug-names"), strict=True, cpu="x86-64-v2", level=1)
     info = cache.info()
-    assert (info.images_count, info.limit_bytes) == (1, husk.cache.DEFAULT_LIMIT)
+    assert (info.images_count, info.limit_bytes) == (1, husk.Cache.DEFAULT_LIMIT)
     assert info.bytes >= info.images_bytes > 0
     (entry,) = cache
     assert entry.name.endswith(".husk")
@@ -117,10 +117,10 @@ def test_limits_and_cleaning(cache: husk.Cache) -> None:
     assert cleaned.left_bytes > 0
     assert cache.clean(limit_bytes=1).removed_count >= 1
     cache.compile(wat(SMALL))
-    assert cache.clean(unused_seconds=3600, to_bytes=husk.cache.UNLIMITED).removed_count == 0
+    assert cache.clean(unused_seconds=3600, to_bytes=husk.Cache.UNLIMITED).removed_count == 0
     assert cache.clean(everything=True).left_count == 0
     cache.set_limit(None)
-    assert cache.info().limit_bytes == husk.cache.DEFAULT_LIMIT
+    assert cache.info().limit_bytes == husk.Cache.DEFAULT_LIMIT
 
 
 def test_leftovers_are_counted(cache: husk.Cache) -> None:

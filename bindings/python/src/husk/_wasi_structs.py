@@ -65,14 +65,16 @@ def _callback_of(stream: Any, which: int) -> Callback:
         if binary is None:
             raise TypeError(f"{_NAMES[which]}: a text file without a descriptor; give a binary one")
         stream = binary
-    function = getattr(stream, "read" if which == _STDIN else "write", stream)
+    function: Any = getattr(stream, "read" if which == _STDIN else "write", stream)
     if not callable(function):
         raise TypeError(f"{_NAMES[which]} cannot be a {type(stream).__name__}")
-    return Callback(read=function) if which == _STDIN else Callback(write=function)
+    use: Any = function
+    return Callback(read=use) if which == _STDIN else Callback(write=use)
 
 
-def normal_stream(stream: Any, which: int) -> Any:
+def normal_stream(given: Any, which: int) -> Any:
     """Turn whatever a user may give into None, bytes, AWAITED or one of the classes of wasi.py."""
+    stream: Any = given
     if isinstance(stream, bool):
         raise TypeError(f"{_NAMES[which]} cannot be a bool")
     if isinstance(stream, str):
@@ -86,8 +88,8 @@ def normal_stream(stream: Any, which: int) -> Any:
         raise TypeError("stdin cannot be a Buffer; give bytes")
     if stream is None or is_input or isinstance(stream, (Descriptor, Buffer, Callback)):
         return stream
-    if isinstance(stream, int) or _has_descriptor(stream):
-        return Descriptor(stream)
+    if isinstance(given, int) or _has_descriptor(given):
+        return Descriptor(given)
     return _callback_of(stream, which)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack
 
 from husk._convert import number, text
 from husk._native import ffi, lib
@@ -43,9 +43,6 @@ __all__ = [
     "Job",
 ]
 
-DEFAULT_LIMIT = 5 << 30
-"""Bytes that a cache folder may take, if no limit was set for it."""
-UNLIMITED = 2**64 - 1
 ModuleFile: TypeAlias = PathLike | int
 """A path or an open descriptor of a wasm file."""
 
@@ -294,6 +291,11 @@ class Cache:
     husk.default_engine.
     """
 
+    DEFAULT_LIMIT: Final[int] = lib.HUSK_CACHE_DEFAULT_LIMIT_BYTES
+    """Bytes that a folder may take, if no limit was set for it: 5 GiB."""
+    UNLIMITED: Final[int] = lib.HUSK_CACHE_UNLIMITED
+    """As a limit: there is none."""
+
     def __init__(
         self, folder: str | os.PathLike[str] | None = None, *, engine: Engine | None = None
     ) -> None:
@@ -378,7 +380,7 @@ class Cache:
     def set_limit(self, limit_bytes: int | None) -> None:
         """Set the folder's limit, durably; None: the default again. Nothing is removed yet.
 
-        `husk.cache.UNLIMITED` is no limit.
+        Cache.UNLIMITED is no limit.
         """
         err = error_new()
         limit = 0 if limit_bytes is None else number(limit_bytes, "limit_bytes", minimum=1)

@@ -51,6 +51,7 @@ class HasFileno(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor."""
+        ...
 
 
 class Rights(enum.IntFlag):
