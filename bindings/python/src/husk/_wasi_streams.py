@@ -24,9 +24,15 @@ class _Raised(threading.local):
 _raised = _Raised()
 
 
-def take_raised() -> BaseException | None:
-    """What a stream's function raised on this thread since the last call that did not return."""
+def take_raised(outcome: Any) -> BaseException | None:
+    """What a stream's function raised on this thread, if it can have ended a call like this."""
     error, _raised.error = _raised.error, None
+    if error is None:
+        return None
+    # A call that a failure of the system ended took nothing. The next one's trap is another one.
+    is_trap = outcome.kind == lib.HUSK_TRAPPED
+    if is_trap and not ffi.string(outcome.message).startswith(b'host function "wasi_'):
+        return None
     return error
 
 

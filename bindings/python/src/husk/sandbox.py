@@ -302,8 +302,8 @@ class Sandbox(Turns, WasiOfSandbox):
     ) -> NoReturn:
         """Raise how a call ended. The rest is for a call that is pending: what it will return, and
         its limits."""
-        in_stream = take_raised()
-        raised, self.raised = self.raised or in_stream, None
+        in_stream = take_raised(outcome)
+        raised, self.raised = in_stream if self.raised is None else self.raised, None
         asked, self._asked = self._asked, None
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output, limits)
