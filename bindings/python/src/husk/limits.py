@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -35,27 +34,21 @@ class Cancel:
         err = error_new()
         check(lib.husk_cancel_new(out, err), err)
         self._pointer = owned(out[0], lib.husk_cancel_unref)
-        self._cancelled = threading.Event()  # of all copies
+        self._is_cancelled = False
 
     @property
     def pointer(self) -> Any:
         """The library's handle."""
         return self._pointer
 
-    def __copy__(self) -> Cancel:
-        copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy._pointer = owned(lib.husk_cancel_ref(self.pointer), lib.husk_cancel_unref)
-        return copy
-
     @property
     def is_cancelled(self) -> bool:
         """Whether cancel() was called."""
-        return self._cancelled.is_set()
+        return self._is_cancelled
 
     def cancel(self) -> None:
         """End all calls that carry the token: they raise Interrupted."""
-        self._cancelled.set()
+        self._is_cancelled = True
         lib.husk_cancel_now(self._pointer)
 
 
@@ -97,7 +90,9 @@ class Limits:
         self._struct.cpu_ns = _ns(cpu, "cpu")
         self._struct.measure = measure
         if cancel is not None:
-            self._struct.cancel = cancel.pointer
+            # A share of its own: the attribute `cancel` may be given another token.
+            self._share = owned(lib.husk_cancel_ref(cancel.pointer), lib.husk_cancel_unref)
+            self._struct.cancel = self._share
         if passed is not None:
             self._callback = Callback(passed)
             self._struct.passed = ffi.addressof(lib, "husk_py_passed")
