@@ -398,6 +398,113 @@ static PyType_Spec calls_spec = {
     .slots = calls_slots,
 };
 
+/* ---- Function: an export; calling it is sandbox.call with its name ---- */
+
+struct function {
+    PyObject ob_base;
+    vectorcallfunc vectorcall;
+    PyObject *call; /* sandbox.call */
+    PyObject *name;
+    PyObject *type; /* husk.FuncType */
+};
+
+#define FEW_ARGS 14
+
+static PyObject *function_call(PyObject *object, PyObject *const *args, size_t flags,
+                               PyObject *names) {
+    struct function *self = (struct function *)object;
+    PyObject *with_name[FEW_ARGS + 1];
+    size_t count = (size_t)PyVectorcall_NARGS(flags);
+    size_t options_count = names == NULL ? 0 : (size_t)PyTuple_GET_SIZE(names);
+    size_t all = count + options_count;
+    if (self->call == NULL)
+        return PyErr_Format(PyExc_ReferenceError, "the sandbox is gone");
+    PyObject **room = with_name;
+    if (all > FEW_ARGS)
+        room = PyMem_Malloc((all + 1) * sizeof *room);
+    if (room == NULL)
+        return PyErr_NoMemory();
+    room[0] = self->name;
+    for (size_t i = 0; i < all; i++)
+        room[i + 1] = args[i];
+    PyObject *result = PyObject_Vectorcall(self->call, room, count + 1, names);
+    if (room != with_name)
+        PyMem_Free(room);
+    return result;
+}
+
+/* Function(call, name, type) */
+static PyObject *function_new(PyTypeObject *kind, PyObject *args, PyObject *keywords) {
+    PyObject *call = NULL, *name = NULL, *type = NULL;
+    static char *names[] = {"call", "name", "type", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OUO", names, &call, &name, &type))
+        return NULL;
+    struct function *self = (struct function *)kind->tp_alloc(kind, 0);
+    if (self == NULL)
+        return NULL;
+    self->vectorcall = function_call;
+    self->call = Py_NewRef(call);
+    self->name = Py_NewRef(name);
+    self->type = Py_NewRef(type);
+    return (PyObject *)self;
+}
+
+static PyObject *function_repr(PyObject *object) {
+    struct function *self = (struct function *)object;
+    return PyUnicode_FromFormat("<husk.Function %U %S>", self->name, self->type);
+}
+
+static int function_traverse(PyObject *object, visitproc visit, void *arg) {
+    struct function *self = (struct function *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->call);
+    Py_VISIT(self->type);
+    return 0;
+}
+
+static int function_clear(PyObject *object) {
+    Py_CLEAR(((struct function *)object)->call);
+    return 0;
+}
+
+static void function_free(PyObject *object) {
+    struct function *self = (struct function *)object;
+    PyTypeObject *kind = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    Py_CLEAR(self->call);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->type);
+    kind->tp_free(object);
+    Py_DECREF(kind);
+}
+
+static PyMemberDef function_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct function, vectorcall), READONLY, NULL},
+    {"name", T_OBJECT_EX, offsetof(struct function, name), READONLY, "The export's name."},
+    {"type", T_OBJECT_EX, offsetof(struct function, type), READONLY, "Its husk.FuncType."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot function_slots[] = {
+    {Py_tp_doc, "An exported function of a sandbox: calling it is Sandbox.call() with its name."},
+    {Py_tp_new, function_new},
+    {Py_tp_dealloc, function_free},
+    {Py_tp_traverse, function_traverse},
+    {Py_tp_clear, function_clear},
+    {Py_tp_repr, function_repr},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, function_members},
+    {0, NULL},
+};
+
+static PyType_Spec function_spec = {
+    .name = "husk.Function",
+    .basicsize = sizeof(struct function),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = function_slots,
+};
+
 /* ---- the module ---- */
 
 static int type_add(PyObject *module, const char *name, PyType_Spec *spec,
@@ -420,7 +527,8 @@ PyMODINIT_FUNC PyInit__fast(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (type_add(module, "Turn", &turn_spec, &turn_type) != 0 ||
                            type_add(module, "Fast", &fast_spec, &fast_type) != 0 ||
-                           type_add(module, "Calls", &calls_spec, NULL) != 0))
+                           type_add(module, "Calls", &calls_spec, NULL) != 0 ||
+                           type_add(module, "Function", &function_spec, NULL) != 0))
         Py_CLEAR(module);
     return module;
 }

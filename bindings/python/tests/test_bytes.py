@@ -100,6 +100,9 @@ def test_load_and_unload(image_of: Compile) -> None:
             sandbox.call("f")
         with pytest.raises(husk.InvalidArgumentError):
             sandbox.restore(first)
+        with pytest.raises(husk.LinkError):
+            sandbox.load(image_of('(module (import "a" "b" (func)))'))
+        assert sandbox.is_loaded and sandbox.call("g") == 2
         sandbox.unload()
         sandbox.unload()
         with pytest.raises(husk.StateError, match="nothing is loaded"):

@@ -171,3 +171,22 @@ def test_a_turn_is_no_lock() -> None:
     assert not turn.locked() and turn.acquire() and turn.locked() and not turn.acquire()
     turn.release()
     assert turn.acquire() and turn.depth == 0
+
+
+def test_functions(image_of: Compile) -> None:
+    sandbox = made_of(image_of)
+    function = sandbox.exports.two
+    assert isinstance(function, husk.Function)
+    assert (function.name, str(function.type)) == ("two", "(i32 f64) -> (f64 i32)")
+    assert repr(function) == "<husk.Function two (i32 f64) -> (f64 i32)>"
+    for _ in range(3):
+        assert function(1, 2.5) == function(1, 2.5, timeout=10) == (2.5, 1)
+        assert function(*[1, 2.5], limits=husk.Limits(wall=10)) == (2.5, 1)
+        for wrong in ((), (1,), range(3), range(40)):
+            with pytest.raises(husk.ValueTypeError, match=f"not {len(wrong)}"):
+                function(*wrong)
+        with pytest.raises(TypeError):
+            function(1, 2.5, wrong=1)  # type: ignore[call-arg]
+    many = " ".join(["i32"] * 30)
+    text = f'(module (func (export "f") (param {many}) (result i32) local.get 29))'
+    assert husk.Sandbox(image_of(text)).exports.f(*range(30)) == 29

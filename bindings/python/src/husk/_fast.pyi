@@ -2,6 +2,9 @@
 from collections.abc import Callable
 from typing import Any, final
 
+from husk.limits import Limits
+from husk.values import FuncType
+
 @final
 class Turn:
     depth: int
@@ -21,3 +24,19 @@ class Calls:
     def add(self, name: str, fast: Fast) -> None: ...
     def allow(self, thread: int, limits: int, kept: Any) -> None: ...
     def forget(self) -> None: ...
+
+@final
+class Function:
+    """An exported function of a sandbox: calling it is Sandbox.call() with its name.
+
+    name: of the export. type: its FuncType.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> FuncType: ...
+    def __init__(self, call: Callable[..., Any], name: str, type: FuncType) -> None: ...
+    def __call__(
+        self, *args: Any, limits: Limits | None = None, timeout: float | None = None
+    ) -> Any: ...

@@ -48,13 +48,12 @@ _LIMITS = {
 
 
 class Prepared:
-    """A call of one function, with its arrays. One call at a time uses them: a function that is
-    called again inside its own call (by a host function) gets another one."""
+    """A call of one function, with its arrays, which husk._fast uses, too. One call at a time does:
+    a function that is called again inside its own call (by a host function) gets another one."""
 
     __slots__ = (
         "_args",
         "_fast",
-        "_get",
         "_gets",
         "_pointer",
         "_puts",
@@ -91,7 +90,6 @@ class Prepared:
         self._gets = [
             cell_getter(sandbox, self._results, i, kind) for i, kind in enumerate(functype.results)
         ]
-        self._get = self._gets[0] if len(self._gets) == 1 else None
         self._fast: Fast | None = None
         self.is_busy = False
 
@@ -115,12 +113,11 @@ class Prepared:
         self.sandbox.call_ended(self.outcome, self.type.results, limits=limits)
 
     def run(self, values: Sequence[Any], limits: Limits | None) -> Any:
-        """Make the call. The sandbox is locked. This is the path of every call, so it is written
-        for speed: it makes no object of cffi, and no struct twice."""
+        """Make the call. The sandbox is locked."""
         sandbox = self.sandbox
         if len(values) != self.count:
             raise ValueTypeError(f"{self.name} takes {self.count} arguments, not {len(values)}")
-        for put, value in zip(self._puts, values):  # noqa: B905  (counted above)
+        for put, value in zip(self._puts, values, strict=True):
             put(value)
         self.call.limits = _NULL if limits is None else limits.struct
         turn = sandbox.turn
@@ -133,9 +130,7 @@ class Prepared:
             turn.depth -= 1
         if status != 0 or self.outcome.kind != _RETURNED:
             self.finish(status, limits)
-        if self._get is not None:
-            return self._get()
-        return tuple([get() for get in self._gets]) if self._gets else None
+        return value_of(tuple([get() for get in self._gets]))
 
 
 def value_of(values: tuple[Any, ...]) -> Any:

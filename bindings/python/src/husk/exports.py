@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from husk._fast import Function as Function
 from husk.image import ExternKind
 from husk.memory import Global, Table, memory_of_export
 from husk.tags import Tag
@@ -13,25 +13,6 @@ from husk.values import FuncType, Type
 
 if TYPE_CHECKING:
     from husk.sandbox import Sandbox
-
-
-class Function(partial[Any]):
-    """An exported function of a sandbox. Calling it is Sandbox.call() with its name.
-
-    name: of the export. type: its FuncType.
-    """
-
-    name: str
-    type: FuncType
-
-    def __new__(cls, sandbox: Sandbox, name: str, functype: FuncType) -> Self:
-        self = super().__new__(cls, sandbox.call, name)
-        self.name = name
-        self.type = functype
-        return self
-
-    def __repr__(self) -> str:
-        return f"<husk.Function {self.name} {self.type}>"
 
 
 class Exported(Mapping[str, Any]):
@@ -45,7 +26,7 @@ class Exported(Mapping[str, Any]):
         item = sandbox.image.exports[name]
         if item.kind is ExternKind.FUNC:
             assert isinstance(item.type, FuncType)
-            return Function(sandbox, name, item.type)
+            return Function(sandbox.call, name, item.type)
         if item.kind is ExternKind.MEMORY:
             return memory_of_export(sandbox, item)
         if item.kind is ExternKind.GLOBAL:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 import typing
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -280,7 +279,6 @@ class Imports:
         self._pointer = owned(out[0], lib.husk_imports_free)
         self._functions: list[HostFunction] = []
         self._kept: list[Any] = []
-        self._lock = threading.Lock()
         self.externs = ExternTable()
         self._unknown: Literal["refuse", "trap"] = "refuse"
         if unknown != "refuse":

@@ -488,8 +488,19 @@ class Sandbox(Turns, WasiOfSandbox):
         theirs = ffi.NULL if imports is None else imports.pointer
         with self.locked() as pointer:
             self._no_buffers("load")
-            check(lib.husk_sandbox_load(pointer, image.pointer, theirs, err), err)
+            status = lib.husk_sandbox_load(pointer, image.pointer, theirs, err)
+            if status != 0 and self._has_nothing():  # it failed half-way
+                self._empty()
+            check(status, err)
             self._loaded(image, imports)
+
+    def _has_nothing(self) -> bool:
+        """Whether the library has no instance in the sandbox."""
+        try:
+            backtrace_of(self)
+        except StateError:
+            return True
+        return False
 
     def clone(self, *, user: Any = None) -> Sandbox:
         """Another sandbox in the same state, with the same imports and limits."""

@@ -73,9 +73,10 @@ class Turns:
             raise stop
 
     def _is_at(self, depth: int) -> bool:
-        if self.depth != depth:
+        is_there = self.depth == depth
+        if not is_there:
             self._lock.release()
-        return self.depth == depth
+        return is_there
 
     def hold(self) -> None:
         """A host function ends by an exception, which a signal may have raised anywhere."""
