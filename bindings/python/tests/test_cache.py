@@ -105,6 +105,22 @@ def test_a_young_file_is_not_noted(cache: husk.Cache, tmp_path: Path) -> None:
     assert cache.find(path) is None
 
 
+@pytest.mark.parametrize("seconds", [-(2**31), 2**33])
+def test_times_of_damaged_folders(cache: husk.Cache, seconds: int) -> None:
+    cache.compile(wat(SMALL))
+    (file,) = cache.folder.glob("*.husk")
+    os.utime(file, (seconds, seconds))
+    (entry,) = cache.entries()
+    assert entry.used.timestamp() == pytest.approx(seconds, abs=1)
+
+
+def test_times_that_no_calendar_has() -> None:
+    from husk.cache import _time
+
+    assert _time(2**62).year == 9999
+    assert _time(-(2**62)).year == 1
+
+
 def test_limits_and_cleaning(cache: husk.Cache) -> None:
     cache.set_limit(1 << 30)
     assert cache.info().limit_bytes == 1 << 30

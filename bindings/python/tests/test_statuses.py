@@ -263,6 +263,7 @@ def test_compile_to_file(tmp_path: Path) -> None:
         ({"cpu_limit": 0}, ValueError),
         ({"cpu_limit": float("nan")}, ValueError),
         ({"cpu_limit": "x"}, TypeError),
+        ({"cpu_limit": True}, TypeError),
         ({"memory_limit": -1}, ValueError),
         ({"memory_limit": 2**64}, ValueError),
         ({"cpu": "no-such-cpu"}, husk.InvalidArgumentError),

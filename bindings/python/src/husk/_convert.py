@@ -23,7 +23,8 @@ def nanoseconds(seconds: float | None, name: str) -> int:
         raise TypeError(f"{name} must be a number of seconds, not {type(seconds).__name__}")
     if not seconds > 0 or math.isinf(seconds):  # also NaN
         raise ValueError(f"{name} must be a number of seconds above 0, not {seconds}")
-    return min(max(round(seconds * 1e9), 1), 2**64 - 2)
+    nanos = seconds * 1e9
+    return max(round(nanos), 1) if nanos < 2**63 else 2**64 - 2
 
 
 def text(value: object, name: str) -> bytes:

@@ -223,11 +223,19 @@ def make_request(parts: Mapping[str, Any], kept: dict[str, list[Any]]) -> Any:
 # ---- struct husk_wasi_options ----
 
 
+def _dir_kind(kind: DirKind | str) -> DirKind:
+    names = {"host": DirKind.HOST, "cow": DirKind.COW, "mem": DirKind.MEM}
+    if not isinstance(kind, str):
+        return DirKind(kind)
+    if kind not in names:
+        raise ValueError(f'Dir.kind must be "host", "cow" or "mem", not {kind!r}')
+    return names[kind]
+
+
 def _fill_dir(row: Any, directory: Dir, keep: list[Any]) -> None:
     if not isinstance(directory, Dir):
         raise TypeError(f"dirs must be of husk.Dir, not {type(directory).__name__}")
-    kind = directory.kind
-    row.kind = DirKind[kind.upper()] if isinstance(kind, str) else DirKind(kind)
+    row.kind = _dir_kind(directory.kind)
     row.rights = Rights.READ | (Rights.WRITE if directory.writable else 0)
     guest_path = ffi.new("char[]", text(directory.guest, "Dir.guest"))
     row.guest_path = guest_path

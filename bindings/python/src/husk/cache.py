@@ -168,8 +168,12 @@ class Job:
 # ---- From C ----
 
 
-def _time(seconds: int) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+def _time(seconds: int) -> datetime:
+    """A time since 1970, which a damaged file may have as any number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def _text(pointer: Any) -> str:
@@ -190,8 +194,8 @@ def _job_of(job: Any) -> Job:
         attempts=job.attempts,
         done=job.done,
         total=job.total,
-        begun=datetime.fromtimestamp(job.begin_s, UTC),
-        ended=_time(job.end_s),
+        begun=_time(job.begin_s),
+        ended=_time(job.end_s) if job.end_s else None,
         wasm_bytes=job.wasm_bytes,
         cpu_limit=job.cpu_limit_ns / 1e9,
         memory_limit=job.memory_limit_bytes,
@@ -207,7 +211,7 @@ def _entry_of(entry: Any) -> CacheEntry:
         target_cpu=_text(entry.target_cpu),
         compiler=_text(entry.compiler),
         bytes=entry.bytes,
-        used=datetime.fromtimestamp(entry.used_s, UTC),
+        used=_time(entry.used_s),
         wasm_sha256=bytes(entry.wasm_sha256).hex(),
         opt_level=entry.opt_level,
         is_strict=entry.is_strict,
@@ -218,19 +222,13 @@ def _entry_of(entry: Any) -> CacheEntry:
 @ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
 def husk_py_cache_entry(user: Any, entry: Any) -> int:
     """Pass an entry on to the visitor."""
-    return Visitor.of(user)(_entry_of(entry))
+    return Visitor.of(user)(entry)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def husk_py_background_job(user: Any, job: Any) -> None:
     """Pass a job on to the visitor."""
-    Visitor.of(user)(_job_of(job))
-
-
-def new_compiled() -> Any:
-    """Make a `struct husk_compiled`."""
-    compiled = new("husk_compiled")
-    return compiled
+    Visitor.of(user)(job)
 
 
 def finish(
@@ -250,7 +248,7 @@ def finish(
             state=BackgroundState(compiled.background),
             done=compiled.background_done,
             total=compiled.background_total,
-            ended=_time(compiled.background_end_s),
+            ended=_time(compiled.background_end_s) if compiled.background_end_s else None,
             error=_error(compiled.background_error),
         ),
     )
@@ -323,7 +321,7 @@ class Cache:
         """
         data = wasm_bytes(wasm)
         given = Options(options, cache=self._folder)
-        compiled, err = new_compiled(), error_new()
+        compiled, err = new("husk_compiled"), error_new()
         status = lib.husk_compile_cached(data, len(data), given.struct, compiled, err)
         return finish(given, status, err, compiled, self._engine)
 
@@ -333,7 +331,7 @@ class Cache:
         Otherwise as husk.compile.
         """
         given = Options(options, cache=self._folder)
-        compiled, err = new_compiled(), error_new()
+        compiled, err = new("husk_compiled"), error_new()
         with _opened(file) as fd:
             status = lib.husk_compile_cached_fd(fd, given.struct, compiled, err)
         return finish(given, status, err, compiled, self._engine)
@@ -345,7 +343,7 @@ class Cache:
         if its times are.
         """
         given = Options(options, cache=self._folder)
-        compiled, err = new_compiled(), error_new()
+        compiled, err = new("husk_compiled"), error_new()
         with _opened(file) as fd:
             status = lib.husk_cache_find(fd, given.struct, compiled, err)
         if status == lib.HUSK_E_NOT_FOUND:
@@ -368,7 +366,7 @@ class Cache:
         """List the images, from the last used one to the one that is removed first."""
         entries: list[CacheEntry] = []
         err = error_new()
-        with Visitor(entries.append) as visitor:
+        with Visitor(lambda entry: entries.append(_entry_of(entry))) as visitor:
             status = lib.husk_cache_list(self._folder, lib.husk_py_cache_entry, visitor.user, err)
             check(status, err)
         return entries
@@ -428,7 +426,7 @@ class Cache:
         """List the jobs that wait, work, failed or were stopped."""
         jobs: list[Job] = []
         err = error_new()
-        with Visitor(jobs.append) as visitor:
+        with Visitor(lambda job: jobs.append(_job_of(job))) as visitor:
             status = lib.husk_background_list(
                 self._folder, lib.husk_py_background_job, visitor.user, err
             )

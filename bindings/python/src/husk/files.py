@@ -47,26 +47,28 @@ class File:
         return os.fsdecode(self.path)
 
 
-@ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
-def husk_py_image_file(user: Any, file: Any) -> int:
-    """Pass a file on to the visitor."""
-    return Visitor.of(user)(
-        File(
-            dir_idx=file.dir_idx,
-            kind=FileKind(file.kind),
-            path=bytes(ffi.buffer(file.path, file.path_bytes)),
-            target=bytes(ffi.buffer(file.target, file.target_bytes)),
-            size=file.bytes,
-            mtime_ns=file.mtime_ns,
-            links_count=file.links_count,
-        )
+def _file_of(file: Any) -> File:
+    return File(
+        dir_idx=file.dir_idx,
+        kind=FileKind(file.kind),
+        path=bytes(ffi.buffer(file.path, file.path_bytes)),
+        target=bytes(ffi.buffer(file.target, file.target_bytes)),
+        size=file.bytes,
+        mtime_ns=file.mtime_ns,
+        links_count=file.links_count,
     )
 
 
+@ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
+def husk_py_image_file(user: Any, file: Any) -> int:
+    """Pass a file on to the visitor."""
+    return Visitor.of(user)(file)
+
+
 def image_files(image: Any) -> list[File]:
-    """List the private files of a `husk_image *`: each directory before its entries."""
+    """List the private files of a husk_image *: each directory before its entries."""
     files: list[File] = []
     err = error_new()
-    with Visitor(files.append) as visitor:
+    with Visitor(lambda file: files.append(_file_of(file))) as visitor:
         check(lib.husk_image_files(image, lib.husk_py_image_file, visitor.user, err), err)
     return files

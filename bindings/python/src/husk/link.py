@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from husk._convert import text
 from husk._native import ffi, lib
-from husk.cache import cache_folder, finish, new_compiled
+from husk.cache import cache_folder, finish
 from husk.compiler import CompileOptions, Options, wasm_bytes
 from husk.errors import error_new
+from husk.handles import new
 from husk.image import Image, PathLike
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def compile_linked(
     rows = _make_rows(modules, keep)
     folder = None if cache is None or cache is False else cache_folder(cache)
     given = Options(options, cache=folder)
-    compiled, err = new_compiled(), error_new()
+    compiled, err = new("husk_compiled"), error_new()
     if folder is None:
         status = lib.husk_compile_linked(
             rows, len(modules), given.struct, ffi.addressof(compiled, "fd"), err
