@@ -12,8 +12,18 @@ import husk._interpreter  # noqa: F401  (first: it refuses some interpreters)
 # isort: split
 from husk._native import ffi as _ffi
 from husk._native import lib as _lib
-from husk.backtrace import Frame, name_escape
-from husk.compiler import compile, validate
+from husk.backtrace import Backtrace, Frame, name_escape
+from husk.cache import (
+    Background,
+    BackgroundState,
+    Cache,
+    CacheEntry,
+    CacheInfo,
+    Cleaned,
+    Compiled,
+    Job,
+)
+from husk.compiler import CompileOptions, compile, compile_to_file
 from husk.engine import Engine, HostInfo, default_engine
 from husk.errors import (
     BadImageError,
@@ -51,11 +61,16 @@ from husk.errors import (
     ValueTypeError,
 )
 from husk.exports import Exported, Function
+from husk.files import File, FileKind
 from husk.image import Exports, Extern, ExternKind, Image, ImageInfo, Snapshot, Standing
 from husk.imports import PENDING, Caller, Imports
 from husk.limits import Cancel, Limits
+from husk.link import Module, compile_linked
 from husk.memory import Global, Memory, Table
+from husk.memory_image import MemoryImage
 from husk.sandbox import Sandbox
+from husk.sandbox_options import LargePages, prepare
+from husk.stats import Histogram, HistogramKind, SandboxStats, Stats
 from husk.tags import Tag
 from husk.values import (
     EXNREF,
@@ -72,10 +87,39 @@ from husk.values import (
     Type,
 )
 from husk.values import Extern as ExternRef
+from husk.wasi import (
+    AWAITED,
+    BUFFER,
+    UNCHANGED,
+    Buffer,
+    Callback,
+    Descriptor,
+    Dir,
+    DirKind,
+    FixedClock,
+    HostClock,
+    Listener,
+    Output,
+    Rights,
+    Stream,
+    Wasi,
+)
+from husk.wasm import (
+    Interface,
+    WasmInfo,
+    check_wasm,
+    describe,
+    interface,
+    is_wasm,
+    print_wasm,
+    validate,
+)
 
 __version__: str = _ffi.string(_lib.husk_version()).decode()
 
 __all__ = [
+    "AWAITED",
+    "BUFFER",
     "EXNREF",
     "EXTERNREF",
     "F32",
@@ -84,17 +128,32 @@ __all__ = [
     "I32",
     "I64",
     "PENDING",
+    "UNCHANGED",
     "V128",
+    "Background",
+    "BackgroundState",
+    "Backtrace",
     "BadImageError",
     "BadWasmError",
+    "Buffer",
+    "Cache",
+    "CacheEntry",
+    "CacheInfo",
     "CallEnded",
+    "Callback",
     "Caller",
     "Cancel",
+    "Cleaned",
+    "CompileOptions",
+    "Compiled",
     "CompilerError",
     "CompilerMissing",
     "CompilerMissingError",
     "CpuError",
     "DeadlineExceeded",
+    "Descriptor",
+    "Dir",
+    "DirKind",
     "Engine",
     "Error",
     "Exited",
@@ -104,6 +163,9 @@ __all__ = [
     "Extern",
     "ExternKind",
     "ExternRef",
+    "File",
+    "FileKind",
+    "FixedClock",
     "Frame",
     "FuncRef",
     "FuncType",
@@ -112,6 +174,9 @@ __all__ = [
     "GuestError",
     "GuestException",
     "GuestViolation",
+    "Histogram",
+    "HistogramKind",
+    "HostClock",
     "HostInfo",
     "HuskError",
     "HypervisorLacksError",
@@ -119,23 +184,34 @@ __all__ = [
     "ImageInfo",
     "ImageVersionError",
     "Imports",
+    "Interface",
     "Interrupted",
     "InvalidArgumentError",
     "InvalidWasmError",
+    "Job",
+    "LargePages",
     "LimitError",
     "Limits",
     "LinkError",
+    "Listener",
     "Memory",
+    "MemoryImage",
+    "Module",
     "NoHypervisorError",
     "NotFoundError",
     "OutOfMemoryError",
     "OutOfTimeError",
+    "Output",
     "Pending",
     "PoisonedError",
+    "Rights",
     "Sandbox",
+    "SandboxStats",
     "Snapshot",
     "Standing",
     "StateError",
+    "Stats",
+    "Stream",
     "SystemCallError",
     "Table",
     "Tag",
@@ -144,8 +220,18 @@ __all__ = [
     "Type",
     "UnsupportedError",
     "ValueTypeError",
+    "Wasi",
+    "WasmInfo",
+    "check_wasm",
     "compile",
+    "compile_linked",
+    "compile_to_file",
     "default_engine",
+    "describe",
+    "interface",
+    "is_wasm",
     "name_escape",
+    "prepare",
+    "print_wasm",
     "validate",
 ]

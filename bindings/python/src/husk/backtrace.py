@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,21 @@ def backtrace_new() -> Any:
     return backtrace
 
 
-def frames_of(backtrace: Any) -> tuple[Frame, ...]:
+class Backtrace(tuple[Frame, ...]):
+    """The frames of a guest's stack, innermost first; at most 32 of them are listed.
+
+    total: how many were counted on the stack, repeats included; there may be more.
+    """
+
+    total: int
+
+    def __new__(cls, frames: Iterable[Frame] = (), total: int = 0) -> Backtrace:
+        backtrace = super().__new__(cls, frames)
+        backtrace.total = total
+        return backtrace
+
+
+def frames_of(backtrace: Any) -> Backtrace:
     """The frames that the library has found."""
-    return tuple(_frame(backtrace.frames[i]) for i in range(backtrace.frames_count))
+    frames = [_frame(backtrace.frames[i]) for i in range(backtrace.frames_count)]
+    return Backtrace(frames, backtrace.frames_total)

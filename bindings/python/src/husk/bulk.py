@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
 from husk.errors import CallEnded, Pending, ValueTypeError, check, error_new
-from husk.handles import new
+from husk.handles import c_name, new
 from husk.limits import Limits
 from husk.pending import output_of
 from husk.values import FuncType, cells_new, column_read, rows_fill
@@ -22,9 +22,10 @@ def call_bytes(
     sandbox: Sandbox, name: str, data: Buffer, keeps: bool, limits: Limits | None
 ) -> bytes:
     """Sandbox.call_bytes()."""
-    func, _functype = sandbox.image.func(name)
-    call = new("husk_call")
-    call.func = func
+    raw_name = c_name(name)
+    text = ffi.new("char[]", raw_name)  # must live as long as the call
+    call = new("husk_call", name_bytes=len(raw_name))
+    call.name = text
     call.limits = ffi.NULL if limits is None else limits.struct
     output = new("husk_bytes", keeps=keeps)
     outcome = new("husk_outcome")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._fast import Fast
 from husk._native import ffi, lib
-from husk.backtrace import backtrace_new, frames_of
+from husk.backtrace import Backtrace, backtrace_new, frames_of
 from husk.errors import (
     CallEnded,
     DeadlineExceeded,
@@ -144,7 +144,7 @@ def _text(outcome: Any) -> str:
     return str(ffi.string(outcome.message).decode("utf-8", "replace"))
 
 
-def backtrace_of(sandbox: Sandbox) -> tuple[Any, ...]:
+def backtrace_of(sandbox: Sandbox) -> Backtrace:
     """The frames where the last call ended, or a pending one waits."""
     backtrace = backtrace_new()
     err = error_new()
@@ -161,6 +161,7 @@ def _exception_of(sandbox: Sandbox, text: str, fields: dict[str, Any]) -> GuestE
         None if info.module == ffi.NULL else py_name(info.module, info.module_bytes),
         py_name(info.name, info.name_bytes),
         functype_of(info.type),
+        info.tag_idx,
     )
     values = cells_read(sandbox, info.values, info.values_count)
     return GuestException(tag, values, text, **fields)

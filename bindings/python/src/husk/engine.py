@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from husk._convert import number
 from husk._native import ffi, lib
 from husk.errors import StateError, check, error_new
 from husk.handles import Callback, c_path, new, owned
+from husk.stats import (
+    Histogram,
+    HistogramKind,
+    Stats,
+    engine_histogram,
+    engine_prometheus,
+    engine_stats,
+)
 
 LogFunction = Callable[[int, str], None]
 
@@ -122,6 +131,12 @@ class Engine:
         """Drop this share of the engine. What was made of the engine stays usable."""
         self._pointer = None
 
+    def __copy__(self) -> Engine:
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._pointer = owned(lib.husk_engine_ref(self.pointer), lib.husk_engine_unref)
+        return copy
+
     def __enter__(self) -> Engine:
         return self
 
@@ -151,7 +166,21 @@ class Engine:
 
     def trim(self, keep: int = 0) -> None:
         """Drop idle VMs until at most `keep` are left."""
-        lib.husk_engine_trim(self.pointer, keep)
+        lib.husk_engine_trim(self.pointer, number(keep, "keep", 2**32 - 1))
+
+    def stats(self) -> Stats:
+        """Counts since the engine was made. Reading them stops nobody."""
+        return engine_stats(self.pointer)
+
+    def histogram(self, kind: HistogramKind) -> Histogram:
+        """Durations of restores, snapshots, calls or host calls; the last two are measured only
+        with measure_times."""
+        return engine_histogram(self.pointer, kind)
+
+    def prometheus(self) -> str:
+        """All counters and histograms, in the text format of Prometheus (version 0.0.4). Sandboxes
+        with labels have their own rows."""
+        return engine_prometheus(self.pointer)
 
 
 def _log_function(log: LogFunction | logging.Logger) -> LogFunction:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._native import ffi, lib
+from husk.backtrace import Backtrace
 
 if TYPE_CHECKING:
     from husk.backtrace import Frame
@@ -280,7 +281,7 @@ class CallEnded(HuskError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.backtrace: tuple[Frame, ...] = tuple(backtrace)
+        self.backtrace = backtrace if isinstance(backtrace, Backtrace) else Backtrace(backtrace)
         self.is_poisoned = is_poisoned
         self.state_is_exact = state_is_exact
         self.wall_seconds = wall_seconds

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-from husk.backtrace import Frame, backtrace_new, frames_of
+from husk._visit import Visitor
+from husk.backtrace import Backtrace, backtrace_new, frames_of
 from husk.engine import Engine, cpu_feature_names, default_engine
 from husk.errors import (
     HypervisorLacksError,
@@ -20,6 +21,7 @@ from husk.errors import (
     check,
     error_new,
 )
+from husk.files import File, image_files
 from husk.handles import c_name, c_path, new, owned, py_name
 from husk.tags import Tag
 from husk.values import ExternTable, FuncType, Type, functype_new, functype_of
@@ -166,47 +168,16 @@ class ImageInfo:
 class Standing:
     """The call that stands at a host function in a snapshot.
 
-    type: of the function that was called. module, name, host_type: the host function.
-    stack_bytes: used of its stack.
+    func, type: the function that was called; Image.names_of() gives its names. module, name,
+    host_type: the host function. stack_bytes: used of its stack.
     """
 
+    func: Any
     type: FuncType
     module: str
     name: str
     host_type: FuncType
     stack_bytes: int
-
-
-@ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
-def husk_py_write(user: Any, pointer: Any, count: int) -> int:
-    """Pass bytes that the library writes to a Writer."""
-    return int(ffi.from_handle(user).take(bytes(ffi.buffer(pointer, count))))
-
-
-class Writer:
-    """Takes what the library writes, for a function of Python. An exception ends the writing, and
-    run() raises it."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-        self._error: BaseException | None = None
-
-    def take(self, piece: bytes) -> int:
-        """One piece. Returns what the library's callback returns."""
-        try:
-            self._write(piece)
-        except BaseException as error:
-            self._error = error
-            return -1
-        return 0
-
-    def run(self, function: Callable[[Any, Any], int], err: Any = None) -> None:
-        """Call function(callback, user), which writes."""
-        handle = ffi.new_handle(self)
-        status = function(lib.husk_py_write, handle)
-        if self._error is not None:
-            raise self._error
-        check(status, err)
 
 
 class Image:
@@ -373,6 +344,16 @@ class Image:
         check(lib.husk_image_func_type(self.pointer, func, functype, err), err)
         return functype
 
+    def names_of(self, func: Any) -> tuple[str, ...]:
+        """The names under which a function of the module is exported; func as in Standing."""
+        wanted = (func.opaque[0], func.opaque[1])
+        found = []
+        for item in self.exports.list(ExternKind.FUNC):
+            each = self.func(item.name)[0]
+            if (each.opaque[0], each.opaque[1]) == wanted:
+                found.append(item.name)
+        return tuple(found)
+
     def table_idx(self, name: str) -> int:
         """The index of an exported table. Raises NotFoundError."""
         raw = c_name(name)
@@ -421,9 +402,9 @@ class Image:
     def save_to(self, write: Callable[[bytes], object]) -> None:
         """Pass the same bytes to a function, at most 1 MiB at once. What it raises ends it."""
         err = error_new()
-        Writer(write).run(
-            lambda callback, user: lib.husk_image_save_to(self.pointer, callback, user, err), err
-        )
+        with Visitor(write) as visitor:
+            status = lib.husk_image_save_to(self.pointer, lib.husk_py_write, visitor.user, err)
+            check(status, err)
 
     def to_bytes(self) -> bytes:
         """The bytes of the file. Also `bytes(image)`."""
@@ -470,6 +451,7 @@ class Image:
             return None
         check(status, err)
         return Standing(
+            func=standing.func,
             type=functype_of(standing.type),
             module=py_name(standing.module, standing.module_bytes),
             name=py_name(standing.name, standing.name_bytes),
@@ -478,12 +460,23 @@ class Image:
         )
 
     @property
-    def backtrace(self) -> tuple[Frame, ...]:
+    def backtrace(self) -> Backtrace:
         """The frames of the call that stands in the snapshot."""
         backtrace = backtrace_new()
         err = error_new()
         check(lib.husk_image_backtrace(self.pointer, backtrace, err), err)
         return frames_of(backtrace)
+
+    def files(self) -> list[File]:
+        """What the guest wrote into private directories (kinds "mem" and "cow" of husk.Dir), in a
+        snapshot: each directory before its entries. Raises SystemCallError, OutOfMemoryError."""
+        return image_files(self.pointer)
+
+    def __copy__(self) -> Image:
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._pointer = owned(lib.husk_image_ref(self.pointer), lib.husk_image_unref)
+        return copy
 
     def __repr__(self) -> str:
         if self._pointer is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from husk._buffer import Span
 from husk._native import ffi, lib
+from husk._wasi_calls import imports_wasi
 from husk.engine import Engine, default_engine
 from husk.errors import Exited, GuestException, LimitError, check, error_new
 from husk.handles import c_name, new, owned
@@ -33,6 +34,7 @@ from husk.values import (
     functype_new,
     numbers_reader,
 )
+from husk.wasi import Wasi
 
 if TYPE_CHECKING:
     from husk.sandbox import Sandbox
@@ -384,6 +386,16 @@ class Imports:
                 cells_fill(self, value, [kind], [_zero(kind) if initial is None else initial])  # type: ignore[arg-type]
         err = error_new()
         check(lib.husk_imports_define(self._pointer, struct, value, err), err)
+
+    def wasi(self, wasi: Wasi) -> None:
+        """Define WASI preview 1 (and the older wasi_unstable), and say what its guests get.
+
+        File objects of streams and listeners are kept as long as the set and its sandboxes;
+        descriptors that are given as numbers must stay open as long. Raises InvalidArgumentError,
+        LimitError, SystemCallError (a directory cannot be opened), UnsupportedError (the kernel has
+        no openat2()).
+        """
+        self.keep(imports_wasi(self._pointer, wasi))
 
     def match(self, item: Extern) -> None:
         """Raise LinkError if the set does not define this import of a module."""

@@ -90,7 +90,9 @@ class Limits:
         self._struct.cpu_ns = _ns(cpu, "cpu")
         self._struct.measure = measure
         if cancel is not None:
-            self._struct.cancel = cancel.pointer
+            # A share of its own: the attribute `cancel` may be given another token.
+            self._share = owned(lib.husk_cancel_ref(cancel.pointer), lib.husk_cancel_unref)
+            self._struct.cancel = self._share
         if passed is not None:
             self._callback = Callback(passed)
             self._struct.passed = ffi.addressof(lib, "husk_py_passed")

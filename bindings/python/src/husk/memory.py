@@ -10,6 +10,7 @@ from husk._native import ffi, lib
 from husk.errors import LimitError, ValueTypeError, check, error_new
 from husk.handles import c_name
 from husk.image import Extern, ExternKind
+from husk.memory_image import MemoryImage, map_memory_image, memory_image
 from husk.values import Type, cell_get, cells_fill, cells_new
 
 if TYPE_CHECKING:
@@ -75,6 +76,23 @@ class Memory:
     def copy(self, target: int, source: int, count: int) -> None:
         """Copy bytes inside the memory; the ranges may overlap. Raises LimitError."""
         self.write(target, self.read(source, count))
+
+    def image(self, address: int, count: int) -> MemoryImage:
+        """Copy a range into a memory image, which map() can map into any sandbox of the engine.
+
+        Both are multiples of 4096. The range itself becomes copy-on-write over the image. Raises
+        InvalidArgumentError (alignment), LimitError (out of bounds), StateError, OutOfMemoryError.
+        """
+        with self._sandbox.locked() as pointer:
+            return memory_image(pointer, self.idx, address, count)
+
+    def map(
+        self, image: MemoryImage, address: int, *, offset: int = 0, count: int | None = None
+    ) -> None:
+        """Map an image, or `count` bytes of it from `offset` on, copy-on-write at an address. All
+        are multiples of 4096. A restore removes the mapping. Raises as image()."""
+        with self._sandbox.locked() as pointer:
+            map_memory_image(pointer, self.idx, address, image, offset, count)
 
     def grow(self, pages: int) -> int:
         """Grow by pages of 64 KiB. Returns the size before, in pages. Buffers stay valid. Raises

@@ -6,12 +6,15 @@ import weakref
 from _thread import get_ident
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._buffer import Keeper
+from husk._convert import text
 from husk._fast import Calls
 from husk._native import ffi, lib
-from husk.backtrace import Frame
+from husk._wasi_calls import WasiOfSandbox
+from husk._wasi_streams import take_raised
+from husk.backtrace import Backtrace
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
 from husk.engine import Engine, default_engine
@@ -28,6 +31,8 @@ from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_of
 from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
+from husk.sandbox_options import LargePages, sandbox_options
+from husk.stats import SandboxStats, sandbox_stats
 from husk.turns import Turns
 from husk.values import (
     ExternTable,
@@ -40,38 +45,6 @@ from husk.values import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_LARGE_PAGES = {
-    "auto": lib.HUSK_LARGE_PAGES_AUTO,
-    "always": lib.HUSK_LARGE_PAGES_ALWAYS,
-    "never": lib.HUSK_LARGE_PAGES_NEVER,
-    "contents": lib.HUSK_LARGE_PAGES_CONTENTS,
-}
-LargePages = Literal["auto", "always", "never", "contents"]
-
-
-def _sandbox_options(
-    memory_max: int,
-    table_max: int,
-    stack: int,
-    host_call_depth: int,
-    large_pages: LargePages,
-    label: str | None,
-) -> tuple[Any, Any]:
-    """A struct husk_sandbox_options, and what it points to."""
-    if large_pages not in _LARGE_PAGES:
-        raise ValueError(f"large_pages must be one of {', '.join(_LARGE_PAGES)}")
-    options = new(
-        "husk_sandbox_options",
-        memory_max_bytes=memory_max,
-        table_max_entries=table_max,
-        stack_bytes=stack,
-        host_call_depth_max=host_call_depth,
-        large_pages=_LARGE_PAGES[large_pages],
-    )
-    text = ffi.NULL if label is None else ffi.new("char[]", label.encode())
-    options.label = text
-    return options, text
-
 
 class _Given:
     """What an instance has of a set of imports: all that must live as long, and the objects that
@@ -82,7 +55,7 @@ class _Given:
         self.externs = ExternTable(imports.externs)
 
 
-class Sandbox(Turns):
+class Sandbox(Turns, WasiOfSandbox):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -111,9 +84,11 @@ class Sandbox(Turns):
         label: str | None = None,
         user: Any = None,
     ) -> None:
-        options, _label = _sandbox_options(
+        options, _label = sandbox_options(
             memory_max, table_max, stack, host_call_depth, large_pages, label
         )
+        self._self = ffi.new_handle(weakref.ref(self))
+        options.user = self._self
         out = ffi.new("husk_sandbox **")
         err = error_new()
         if image is None:
@@ -146,8 +121,6 @@ class Sandbox(Turns):
         self._calls = Calls(self.call, self._lock)
         if type(self).call is Sandbox.call:
             self.__dict__["call"] = self._calls
-        self._self = ffi.new_handle(weakref.ref(self))
-        lib.husk_sandbox_set_user(self._pointer, self._self)
         self._empty()
 
     def _empty(self) -> None:
@@ -155,6 +128,7 @@ class Sandbox(Turns):
         self._given: Image | None = None
         self._image: Image | None = None
         self._imports: _Given | None = None
+        self._wasi_kept = {}
         self._prepared: dict[str, Prepared] = {}
         self._exported: Exported | None = None
         self._asked: Pending | None = None  # by a host function; see call_ended()
@@ -237,9 +211,14 @@ class Sandbox(Turns):
         """Change the label for the counters; at most 128 bytes. Raises LimitError,
         InvalidArgumentError."""
         err = error_new()
-        text = ffi.NULL if label is None else label.encode()
+        raw = ffi.NULL if label is None else text(label, "label")
         with self.locked() as pointer:
-            check(lib.husk_sandbox_set_label(pointer, text, err), err)
+            check(lib.husk_sandbox_set_label(pointer, raw, err), err)
+
+    def stats(self) -> SandboxStats:
+        """Counts since the sandbox was made. Any thread, also while a call runs."""
+        with self._guard:
+            return sandbox_stats(self.pointer)
 
     # ---- Calls ----
 
@@ -323,7 +302,8 @@ class Sandbox(Turns):
     ) -> NoReturn:
         """Raise how a call ended. The rest is for a call that is pending: what it will return, and
         its limits."""
-        raised, self.raised = self.raised, None
+        in_stream = take_raised(outcome)
+        raised, self.raised = in_stream if self.raised is None else self.raised, None
         asked, self._asked = self._asked, None
         if outcome.kind == lib.HUSK_PENDING:
             self._waiting = Waiting(tuple(results), output, limits)
@@ -334,7 +314,7 @@ class Sandbox(Turns):
         try:
             raise_ended(self, outcome, raised)
         finally:
-            del raised
+            del raised, in_stream
 
     def call_bytes(
         self,
@@ -372,7 +352,7 @@ class Sandbox(Turns):
         return call_many(self, name, calls, limits_of(limits, timeout))
 
     @property
-    def backtrace(self) -> tuple[Frame, ...]:
+    def backtrace(self) -> Backtrace:
         """Where the last call ended, if it did not return, or where a pending one waits."""
         with self.locked():
             return backtrace_of(self)
@@ -529,6 +509,8 @@ class Sandbox(Turns):
         with self.locked() as pointer:
             check(lib.husk_sandbox_clone(pointer, out, err), err)
         clone = type(self).__new__(type(self))
+        clone._self = ffi.new_handle(weakref.ref(clone))
+        lib.husk_sandbox_set_user(out[0], clone._self)
         clone._adopt(out[0], self._engine, user)
         clone._given, clone._image = self._given, self._image
         clone._imports = self._imports

@@ -8,12 +8,24 @@ from husk.values import FuncType
 
 
 class Tag:
-    """The kind of an exception of a module, with the types of the values that it carries."""
+    """The kind of an exception of a module, with the types of the values that it carries.
 
-    __slots__ = ("module", "name", "tag", "type")
+    module: of an import; None: it is an export, or has no name. idx: in the module, of the tag of
+    an exception; None: it was looked up by its name.
+    """
 
-    def __init__(self, tag: Any, module: str | None, name: str, functype: FuncType) -> None:
+    __slots__ = ("idx", "module", "name", "tag", "type")
+
+    def __init__(
+        self,
+        tag: Any,
+        module: str | None,
+        name: str,
+        functype: FuncType,
+        idx: int | None = None,
+    ) -> None:
         self.tag = tag
+        self.idx = idx
         self.module = module
         self.name = name
         self.type = functype
