@@ -140,7 +140,7 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
  * an unrelated signal. */
 RARE static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const struct call_frame *frame = sandbox->calls.frame;
-    if (frame->asks && !sandbox_is_cut(sandbox))
+    if (frame->has_to_ask && !sandbox_is_cut(sandbox))
         calls_ask(&sandbox->calls);
     const bool did_run = !is_before_guest(sandbox) || frame->parent != NULL || frame->was_brought;
     return !cut_off(sandbox, did_run, outcome);
@@ -237,8 +237,8 @@ HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *fr
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
-        int status = frame->asks ? run_asking(sandbox, &exit, err)
-                                 : machine_run(sandbox->machine, &exit, err);
+        int status = frame->has_to_ask ? run_asking(sandbox, &exit, err)
+                                       : machine_run(sandbox->machine, &exit, err);
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &entries, err);
             exit.kind = VM_EXIT_KICKED; /* the old VM may have got a kick */
@@ -327,7 +327,8 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
                         limits->ask_every_ns != UINT64_MAX;
     frame->interrupted = limits->interrupted;
     frame->interrupted_user = limits->interrupted_user;
-    frame->asks = frame->interrupted != NULL || (frame->parent != NULL && frame->parent->asks);
+    frame->has_to_ask =
+        frame->interrupted != NULL || (frame->parent != NULL && frame->parent->has_to_ask);
     status = frame->is_watched ? frame_watch(sandbox, frame, limits, err) : 0;
     if (status != 0 && is_inside)
         calls_park(calls, watchdog, false);

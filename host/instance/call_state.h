@@ -67,8 +67,8 @@ struct call_frame {
     /* A snapshot brought the call: whenever registers are put back, it goes on by the entry page,
      * because the VM may be anybody's. */
     bool was_brought;
-    bool asks;     /* this call, or one around it, has a function to ask if it is interrupted */
-    bool must_end; /* because that function said so */
+    bool has_to_ask; /* this call, or one around it, has a function to ask if it is interrupted */
+    bool must_end;   /* because that function said so */
     struct watch watch;
     struct cancel_entry cancel_entry;
     int (*interrupted)(void *user); /* of its limits; NULL: nobody is asked */
@@ -152,7 +152,7 @@ static inline bool calls_are_cancelled(const struct call_state *calls) {
 
 /* True: an interrupted run must ask an embedder's function (calls_ask()). */
 static inline bool calls_have_to_ask(const struct call_state *calls) {
-    return calls->frame != NULL && calls->frame->asks;
+    return calls->frame != NULL && calls->frame->has_to_ask;
 }
 
 /* True: it is time to ask, also if nothing was interrupted. */
