@@ -55,6 +55,7 @@ from husk.image import Exports, Extern, ExternKind, Image, ImageInfo, Snapshot, 
 from husk.imports import PENDING, Caller, Imports
 from husk.limits import Cancel, Limits
 from husk.memory import Global, Memory, Table
+from husk.pool import Pool, PoolTimeout
 from husk.sandbox import Sandbox
 from husk.tags import Tag
 from husk.values import (
@@ -132,6 +133,8 @@ __all__ = [
     "OutOfTimeError",
     "Pending",
     "PoisonedError",
+    "Pool",
+    "PoolTimeout",
     "Sandbox",
     "Snapshot",
     "Standing",
