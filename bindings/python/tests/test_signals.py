@@ -100,15 +100,18 @@ def handler() -> Iterator[Callable[[Callable[..., object]], None]]:
 @pytest.mark.parametrize("name", ["spin", "wait", "hosted"])
 def test_ctrl_c_ends_a_guest(sandbox: husk.Sandbox, name: str, send: Callable[[], None]) -> None:
     took = []
+    was_poisoned = False
     for _ in range(3):
         with Sender(send) as sender, pytest.raises(KeyboardInterrupt):
             sandbox.call(name)
         took.append(time.monotonic() - sender.sent_at - 0.03)
-        with pytest.raises(husk.PoisonedError):
-            sandbox.call("work", 1)
+        try:
+            sandbox.call("work", 1)  # on a busy machine, the guest may not have begun
+        except husk.PoisonedError:
+            was_poisoned = True
         sandbox.restore(sandbox.image)
         assert sandbox.call("work", 1) == 1
-    assert min(took) < SECONDS_MAX
+    assert was_poisoned and min(took) < SECONDS_MAX
 
 
 def test_ctrl_c_ends_all_kinds_of_calls(sandbox: husk.Sandbox) -> None:
@@ -136,14 +139,20 @@ def test_a_handler_that_returns_lets_the_guest_go_on(
 ) -> None:
     rounds = 150_000_000
     seen: list[float] = []
+    delays = []
     handler(lambda *_: seen.append(time.monotonic()))
-    begun = time.monotonic()
-    with Sender() as sender:
-        result = sandbox.call("work", rounds)
-    ended = time.monotonic()
-    assert seen and sender.sent_at <= seen[0] < sender.sent_at + SECONDS_MAX
-    assert begun < seen[0] < ended, "the call was too short for this test"
-    assert result == sandbox.call("work", rounds)
+    expected = sandbox.call("work", rounds)
+    for _ in range(3):  # the machine may be busy
+        seen.clear()
+        begun = time.monotonic()
+        with Sender() as sender:
+            assert sandbox.call("work", rounds) == expected
+            ended = time.monotonic()
+        assert begun < seen[0] < ended, "the call was too short for this test"
+        delays.append(seen[0] - sender.sent_at)
+        if delays[-1] < SECONDS_MAX:
+            break
+    assert 0 <= min(delays) < SECONDS_MAX
 
 
 def test_a_handler_that_raises_ends_the_call_with_its_exception(
