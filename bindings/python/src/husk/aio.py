@@ -2,10 +2,13 @@
 
 Host functions may be coroutines (`async def`). Then the call is pending while the loop runs the
 coroutine, in the task that made the call: no thread waits. So a thousand sandboxes can wait at once
-on a handful of threads. A coroutine gets no husk.Caller; current() is its sandbox.
+on a handful of threads. A coroutine gets no husk.Caller; current() is its sandbox. A guest that
+computes, or that sleeps in WASI, has a worker until it is done. Host functions that are no
+coroutines run on that worker.
 
 Cancelling the task ends the guest, and no other call: each call has a token of its own. The sandbox
-is poisoned then, as after any call that was cut off.
+is poisoned then, as after any call that was cut off. If a loop is closed while calls run, which
+asyncio.run() never does, their guests end within a second.
 """
 
 from __future__ import annotations
