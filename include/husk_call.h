@@ -132,7 +132,30 @@ struct husk_limits {
     /* The outcome gives wall_ns and cpu_ns, also without limits. This costs two system calls, which
      * read the thread's CPU clock. */
     bool measure;
-    uint8_t reserved[7];
+    uint8_t reserved[7]; /* 0 */
+    /* Called when the run was interrupted; decides whether the call goes on. 0: it does. Any other
+     * value: the call ends with HUSK_INTERRUPTED, as if its token was cancelled. NULL: interrupted
+     * runs go on.
+     *
+     * The library calls it on the thread that runs the call, while no guest code runs: soon after a
+     * signal of the embedder's interrupted the guest, or its wait in a WASI function or in
+     * memory.atomic.wait, and at least once each interrupted_ns. That period is for signals that
+     * another thread got, or that came in the moment before the guest ran. The function may also be
+     * called for no reason. It runs as part of the call, so limits go on.
+     *
+     * It is not called while a host function of the embedder's runs, nor while the call is pending.
+     * During a call inside this one, it is called, too: first the inner call's function, then those
+     * of the calls around it, until one ends its call.
+     *
+     * It must return (no longjmp(), no C++ exception). It may read the sandbox's memory, use
+     * husk_interrupt() and husk_cancel_now(), and use other sandboxes. A call in this sandbox fails
+     * with HUSK_E_STATE; change nothing of this sandbox by other functions. */
+    int (*interrupted)(void *user);
+    void *interrupted_user; /* valid until the call has ended, pending or not */
+    /* 0: only after signals. Granularity about 1 ms. A period interrupts the guest, and costs some
+     * microseconds each time. Embedder's host functions are not interrupted; at worst a system call
+     * at their start is (EINTR, if the kernel cannot restart it). */
+    uint64_t interrupted_ns;
 };
 #define HUSK_LIMITS_INIT HUSK_INIT_OF(husk_limits)
 

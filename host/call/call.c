@@ -44,11 +44,17 @@ RARE static int limits_take(const struct husk_limits *options, struct call_limit
     ret_limits->cpu_ns = copy.cpu_ns;
     ret_limits->passed = copy.passed;
     ret_limits->passed_user = copy.passed_user;
+    ret_limits->interrupted = copy.interrupted;
+    ret_limits->interrupted_user = copy.interrupted_user;
     const bool is_measured = copy.measure;
     if (copy.wall_ns != 0 || is_measured)
         ret_limits->wall_begin_ns = clock_ns(CLOCK_MONOTONIC);
     if (copy.cpu_ns != 0 || is_measured)
         ret_limits->cpu_begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    if (copy.interrupted != NULL && copy.interrupted_ns != 0) {
+        ret_limits->ask_begin_ns = clock_ns(CLOCK_MONOTONIC);
+        ret_limits->ask_every_ns = copy.interrupted_ns;
+    }
     if (copy.wall_ns != 0)
         ret_limits->wall_end_ns = end_after(ret_limits->wall_begin_ns, copy.wall_ns);
     if (copy.cpu_ns != 0) {
@@ -106,6 +112,11 @@ HOT int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
         return error_set(
             err, HUSK_E_STATE,
             "the module's initialisation did not succeed, so nothing in it can be called");
+    if (sandbox->calls.is_asking)
+        return error_set(
+            err, HUSK_E_STATE,
+            "the guest is interrupted in mid-call: husk_limits.interrupted cannot call "
+            "the same sandbox");
     if (sandbox->calls.depth > sandbox->machine->limits.host_call_depth_max)
         return error_set(err, HUSK_E_LIMIT,
                          "more than %u nested calls from host functions (host_call_depth_max)",

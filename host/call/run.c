@@ -6,6 +6,10 @@
  * call off. Each sets a flag and kicks the VM. The run loop looks at the flags after the thread has
  * said that it runs (kicker_enter), and after every run that was kicked. So no order of events
  * loses a kick.
+ *
+ * A call may have a function that decides whether an interrupted run goes on
+ * (husk_limits.interrupted). It is asked after every run that was kicked, and before a run if the
+ * watchdog has left a note.
  */
 #include "run.h"
 
@@ -136,6 +140,8 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
  * an unrelated signal. */
 RARE static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const struct call_frame *frame = sandbox->calls.frame;
+    if (frame->has_to_ask && !sandbox_is_cut(sandbox))
+        calls_ask(&sandbox->calls);
     const bool did_run = !is_before_guest(sandbox) || frame->parent != NULL || frame->was_brought;
     return !cut_off(sandbox, did_run, outcome);
 }
@@ -211,12 +217,28 @@ static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
         "a call made by a host function could not run the guest; the sandbox is poisoned");
 }
 
+/* Run the guest of a call that has somebody to ask, unless it is time to ask, or somebody who was
+ * asked in a host function has said no: that is no kick, so the run would not end by itself. */
+RARE static int run_asking(husk_sandbox *sandbox, struct vm_exit *ret_exit,
+                           struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    int status = 0;
+    atomic_store(&calls->is_inside, true);
+    if (calls_must_ask(calls) || sandbox_is_cut(sandbox))
+        ret_exit->kind = VM_EXIT_KICKED;
+    else
+        status = machine_run(sandbox->machine, ret_exit, err);
+    atomic_store(&calls->is_inside, false);
+    return status;
+}
+
 HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
                                     struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
-        int status = machine_run(sandbox->machine, &exit, err);
+        int status = frame->has_to_ask ? run_asking(sandbox, &exit, err)
+                                       : machine_run(sandbox->machine, &exit, err);
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &entries, err);
             exit.kind = VM_EXIT_KICKED; /* the old VM may have got a kick */
@@ -253,6 +275,24 @@ HOT static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind
         stat_count(sandbox->tally, stats[kind]);
 }
 
+/* Begin the period in which the call must ask. Several short calls may have one: if all of them
+ * together have taken so long, this one asks at once. */
+static void frame_ask_times(const husk_sandbox *sandbox, struct watch *watch,
+                            const struct call_limits *limits) {
+    const uint64_t every_ns = limits->ask_every_ns, asked_at_ns = sandbox->calls.asked_at_ns;
+    watch->ask_at_ns = watch->ask_every_ns = every_ns;
+    atomic_init(&watch->must_ask, false);
+    if (every_ns == UINT64_MAX)
+        return;
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    const uint64_t begin_ns =
+        asked_at_ns > limits->ask_begin_ns ? asked_at_ns : limits->ask_begin_ns;
+    const bool must_ask = now - begin_ns >= every_ns;
+    atomic_store(&watch->must_ask, must_ask);
+    const uint64_t from_ns = must_ask ? now : begin_ns;
+    watch->ask_at_ns = every_ns > UINT64_MAX - from_ns ? UINT64_MAX : from_ns + every_ns;
+}
+
 RARE static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
                             const struct call_limits *limits, struct husk_error *err) {
     struct watch *watch = &frame->watch;
@@ -268,6 +308,8 @@ RARE static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
     atomic_init(&watch->wait_end_ns, UINT64_MAX);
     watch->passed = limits->passed;
     watch->passed_user = limits->passed_user;
+    watch->is_inside = &sandbox->calls.is_inside;
+    frame_ask_times(sandbox, watch, limits);
     return watchdog_add(&sandbox->engine->watchdog, watch, err);
 }
 
@@ -281,7 +323,12 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
     int status = is_inside ? calls_unpark(calls, watchdog, err) : 0;
     if (status != 0)
         return status;
-    frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
+    frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX ||
+                        limits->ask_every_ns != UINT64_MAX;
+    frame->interrupted = limits->interrupted;
+    frame->interrupted_user = limits->interrupted_user;
+    frame->has_to_ask =
+        frame->interrupted != NULL || (frame->parent != NULL && frame->parent->has_to_ask);
     status = frame->is_watched ? frame_watch(sandbox, frame, limits, err) : 0;
     if (status != 0 && is_inside)
         calls_park(calls, watchdog, false);
@@ -310,7 +357,7 @@ HOT static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
         return status;
     frame->parent = parent;
     frame->ran_ns = 0;
-    frame->was_nested = frame->was_brought = false;
+    frame->was_nested = frame->was_brought = frame->must_end = false;
     frame->is_single = limits->is_single;
     status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)

@@ -1,6 +1,7 @@
 /*
  * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI, memory.atomic.wait).
- * The running call's deadline, its cancel token or an interrupt ends them. If a call has a CPU
+ * The running call's deadline, its cancel token or an interrupt ends them. A signal interrupts
+ * them, and the embedder is asked whether to go on (husk_limits.interrupted). If a call has a CPU
  * limit alone, its waiting time is counted. Otherwise it could wait without end, because waiting
  * uses no CPU time (watchdog.h).
  */
@@ -11,8 +12,9 @@
 #include "sandbox_internal.h"
 #include "wait.h"
 
-static bool is_cut(void *sandbox) {
-    return sandbox_is_cut(sandbox);
+static bool is_stopped(void *user) {
+    const husk_sandbox *sandbox = user;
+    return sandbox_is_cut(sandbox) || calls_must_ask(&sandbox->calls);
 }
 
 static bool counts_waits(const struct call_frame *frame) {
@@ -44,11 +46,25 @@ static void wait_end(husk_sandbox *sandbox, uint64_t begin_ns) {
 }
 
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]) {
+    struct call_state *calls = &sandbox->calls;
+    const bool has_to_ask = calls_have_to_ask(calls);
     const uint64_t begin_ns = wait_begin(sandbox);
-    const long result = wait_syscall(is_cut, sandbox, number, args);
+    if (has_to_ask)
+        atomic_store(&calls->is_inside, true);
+    const long result = wait_syscall(is_stopped, sandbox, number, args);
+    if (has_to_ask)
+        atomic_store(&calls->is_inside, false);
     if (begin_ns != 0)
         wait_end(sandbox, begin_ns);
+    if (has_to_ask && result == -EINTR && !sandbox_is_cut(sandbox))
+        calls_ask(calls);
     return result;
+}
+
+bool sandbox_ask_and_is_cut(husk_sandbox *sandbox) {
+    if (calls_must_ask(&sandbox->calls) && !sandbox_is_cut(sandbox))
+        calls_ask(&sandbox->calls);
+    return sandbox_is_cut(sandbox);
 }
 
 void sandbox_sleep(husk_sandbox *sandbox, int64_t timeout_ns) {

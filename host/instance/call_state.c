@@ -36,6 +36,22 @@ int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct hus
     return 0;
 }
 
+void calls_ask(struct call_state *calls) {
+    int answer = 0;
+    calls->is_asking = true;
+    for (struct call_frame *frame = calls->frame; frame != NULL && answer == 0;
+         frame = frame->parent) {
+        if (frame->interrupted == NULL)
+            continue;
+        if (frame->is_watched)
+            atomic_store(&frame->watch.must_ask, false);
+        answer = frame->interrupted(frame->interrupted_user);
+        frame->must_end = answer != 0;
+    }
+    calls->is_asking = false;
+    calls->asked_at_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
 void calls_forget_pending(struct call_state *calls) {
     free(calls->pending.args);
     if (calls->pending.exchange != NULL)

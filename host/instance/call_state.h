@@ -37,7 +37,10 @@ struct call_limits {
     husk_cancel *cancel; /* referenced; NULL: none */
     void (*passed)(void *user);
     void *passed_user;
-    bool is_single; /* of husk_call(), which makes one call */
+    int (*interrupted)(void *user); /* NULL: nobody is asked */
+    void *interrupted_user;
+    uint64_t ask_begin_ns, ask_every_ns; /* the period begins then; UINT64_MAX: there is none */
+    bool is_single;                      /* of husk_call(), which makes one call */
 };
 
 static inline struct call_limits call_limits_none(void) {
@@ -45,7 +48,9 @@ static inline struct call_limits call_limits_none(void) {
                                 .cpu_end_ns = UINT64_MAX,
                                 .wait_ns = UINT64_MAX,
                                 .wall_begin_ns = UINT64_MAX,
-                                .cpu_begin_ns = UINT64_MAX};
+                                .cpu_begin_ns = UINT64_MAX,
+                                .ask_begin_ns = UINT64_MAX,
+                                .ask_every_ns = UINT64_MAX};
 }
 
 /* The fields that every call uses come first, in one cache line. */
@@ -62,8 +67,12 @@ struct call_frame {
     /* A snapshot brought the call: whenever registers are put back, it goes on by the entry page,
      * because the VM may be anybody's. */
     bool was_brought;
+    bool has_to_ask; /* this call, or one around it, has a function to ask if it is interrupted */
+    bool must_end;   /* because that function said so */
     struct watch watch;
     struct cancel_entry cancel_entry;
+    int (*interrupted)(void *user); /* of its limits; NULL: nobody is asked */
+    void *interrupted_user;
     struct vm_regs regs; /* at the host call that is being served */
 };
 
@@ -99,6 +108,9 @@ struct call_state {
     /* The outermost call awaits an answer. Calls may run inside it, as if its host function had
      * made them. */
     bool is_pending;
+    bool is_asking; /* an embedder's function runs that decides whether a call goes on */
+    /* Of a call with such a function: its guest runs, or waits in the library. */
+    atomic_bool is_inside;
     /* of linkage.values, by the host calls in progress, and by the pending one */
     uint32_t values_used;
     struct call_frame outermost; /* used while `frame` is not NULL */
@@ -106,6 +118,7 @@ struct call_state {
     enum husk_limit_kind cut_by;
     uint64_t cut_limit_ns;
     struct call_pending pending;
+    uint64_t asked_at_ns; /* when an embedder's function was asked last (CLOCK_MONOTONIC) */
 };
 
 /* Call this when the guest runs, or when memory is replaced: the stack is no longer that of the
@@ -128,10 +141,26 @@ static inline const struct watch *calls_due(const struct call_state *calls) {
     return NULL;
 }
 
-/* True: the innermost call was cancelled, or a call around it. */
+/* True: the innermost call was cancelled, or a call around it: by its token, or because the
+ * embedder was asked. */
 static inline bool calls_are_cancelled(const struct call_state *calls) {
     for (const struct call_frame *frame = calls->frame; frame != NULL; frame = frame->parent)
-        if (frame->cancel != NULL && atomic_load(&frame->cancel->is_cancelled))
+        if (frame->must_end || (frame->cancel != NULL && atomic_load(&frame->cancel->is_cancelled)))
+            return true;
+    return false;
+}
+
+/* True: an interrupted run must ask an embedder's function (calls_ask()). */
+static inline bool calls_have_to_ask(const struct call_state *calls) {
+    return calls->frame != NULL && calls->frame->has_to_ask;
+}
+
+/* True: it is time to ask, also if nothing was interrupted. */
+static inline bool calls_must_ask(const struct call_state *calls) {
+    if (!calls_have_to_ask(calls))
+        return false;
+    for (const struct call_frame *frame = calls->frame; frame != NULL; frame = frame->parent)
+        if (frame->is_watched && atomic_load(&frame->watch.must_ask))
             return true;
     return false;
 }
@@ -151,6 +180,9 @@ int thread_cpu_clock(clockid_t *ret_clock, struct husk_error *err);
  * nothing has changed. */
 void calls_park(struct call_state *calls, struct watchdog *watchdog, bool is_new);
 int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct husk_error *err);
+/* Ask the functions of the running calls whether to go on, the innermost first, on the thread that
+ * runs them. The first that says no ends its call: calls_are_cancelled(). */
+void calls_ask(struct call_state *calls);
 /* Remove the innermost frame. */
 static inline void calls_pop(struct call_state *calls, struct watchdog *watchdog) {
     struct call_frame *frame = calls->frame;

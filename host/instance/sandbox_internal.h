@@ -112,10 +112,13 @@ uint64_t sandbox_files_end(const husk_sandbox *sandbox);
 bool sandbox_files_is_free(const struct machine *machine, uint64_t gva_value);
 
 /* sandbox_wait.c: wait_syscall() for the library's own host functions. It ends when the running
- * call must end. Call it on the thread that runs the call. */
+ * call must end. Call it on the thread that runs the call. -EINTR: try again, unless it must. */
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);
 /* The same for memory.atomic.wait: do nothing for so long; below 0: until the call must end. */
 void sandbox_sleep(husk_sandbox *sandbox, int64_t timeout_ns);
+/* True: the running call must end. The embedder is asked if it is time. For functions that take
+ * long without a wait, on the thread that runs the call. */
+bool sandbox_ask_and_is_cut(husk_sandbox *sandbox);
 
 /* sandbox_stats.c: update the counter of memory bytes, after a memory changed its size, a load or
  * an unload. */

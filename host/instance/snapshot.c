@@ -42,7 +42,7 @@
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
- *                                     has_failed_vm, next_idle,
+ *                                     has_failed_vm, next_idle, calls.asked_at_ns,
  *                                     user, labelled, bytes_exports (forgotten if
  *                                     the module changes); link's definitions; the limits in sizes;
  *                                     overlays are contents, and their mappings go; code
@@ -54,7 +54,7 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
                        72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
-                       64,
+                       72,
                "a new field of struct husk_sandbox");
 _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
                        sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -

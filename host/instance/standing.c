@@ -93,7 +93,8 @@ static void stand(husk_sandbox *sandbox, const struct husk_image_standing *stand
     frame->code_gva = row->code_gva;
     frame->cancel = NULL;
     frame->ran_ns = 0;
-    frame->is_watched = false;
+    frame->is_watched = frame->has_to_ask = frame->must_end = false;
+    frame->interrupted = NULL;
     frame->is_single = frame->was_brought = frame->was_nested = true;
     vm_regs_stand(&kept, code->module.resume_gva, &frame->regs);
     calls->ended_at = (struct code_frame){.pc = code->module.resume_gva,

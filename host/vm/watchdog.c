@@ -17,6 +17,10 @@ static uint64_t add_sat(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 /* The earliest moment of CLOCK_MONOTONIC at which the entry can be due; `now` or earlier: it is.
  * CPU time passes no faster than wall time, so a CPU limit needs no look before what is left of it
  * has passed. */
@@ -58,14 +62,27 @@ static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *r
     return true;
 }
 
+/* Let the call ask its embedder if it is time. Returns when it is time again. */
+static uint64_t watch_ask(struct watch *watch, uint64_t now) {
+    if (watch->ask_at_ns > now)
+        return watch->ask_at_ns;
+    watch->ask_at_ns = add_sat(now, watch->ask_every_ns);
+    /* Sequentially consistent: either the call finds the note before its guest runs, or we see it
+     * inside. */
+    atomic_store(&watch->must_ask, true);
+    if (atomic_load(watch->is_inside))
+        kicker_kick(watch->kicker);
+    return watch->ask_at_ns;
+}
+
 /* Kick the call if it is due. Returns when to look again. */
 static uint64_t watch_look(struct watch *watch, uint64_t now) {
     uint64_t next;
-    const bool is_kicked = atomic_load_explicit(&watch->is_due, memory_order_relaxed)
-                               ? watch_is_kicked_again(watch, now, &next)
-                               : watch_becomes_due(watch, now, &next);
+    const bool is_due = atomic_load_explicit(&watch->is_due, memory_order_relaxed);
+    const bool is_kicked =
+        is_due ? watch_is_kicked_again(watch, now, &next) : watch_becomes_due(watch, now, &next);
     if (!is_kicked)
-        return next;
+        return is_due ? next : earlier(next, watch_ask(watch, now));
     watch->kick_again_ns = add_sat(now, watch->kick_pause_ns);
     atomic_store(&watch->is_due, true);
     kicker_kick(watch->kicker);
@@ -189,7 +206,7 @@ static void watchdog_wake_at(struct watchdog *watchdog, uint64_t due_ns) {
 int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err) {
     int status = 0;
     uint64_t now = watch->cpu_end_ns != UINT64_MAX ? clock_ns(CLOCK_MONOTONIC) : 0;
-    uint64_t due = watch_due_ns(watch, now);
+    uint64_t due = earlier(watch_due_ns(watch, now), watch->ask_at_ns);
     watch->is_parked = false;
     pthread_mutex_lock(&watchdog->lock);
     if (!watchdog->is_started)
@@ -245,6 +262,7 @@ void watchdog_unpark(struct watchdog *watchdog, struct watch *watch, clockid_t c
         watch->cpu_end_ns = add_sat(used, watch->cpu_left_ns);
     }
     watch->is_parked = false;
-    watchdog_wake_at(watchdog, is_due ? watch->kick_again_ns : watch_due_ns(watch, now));
+    watchdog_wake_at(watchdog, is_due ? watch->kick_again_ns
+                                      : earlier(watch_due_ns(watch, now), watch->ask_at_ns));
     pthread_mutex_unlock(&watchdog->lock);
 }

@@ -15,6 +15,10 @@
  * An entry is parked while its call is pending (host/call/pending.c): no thread runs it. Its wall
  * time goes on, no CPU clock is looked at, and nobody is kicked. When its limit passes, the
  * embedder is told, once, under the lock.
+ *
+ * An entry may also have a period in which the call must ask its embedder whether to go on
+ * (husk_limits.interrupted). Then the thread leaves a note, and kicks the call if its guest runs or
+ * waits. Otherwise the call finds the note before its guest runs again.
  */
 #ifndef HOST_WATCHDOG_H
 #define HOST_WATCHDOG_H
@@ -51,6 +55,11 @@ struct watch {
     uint64_t parked_at_ns, cpu_left_ns;
     void (*passed)(void *user); /* or NULL; called when the limit passes */
     void *passed_user;
+    /* When the call must ask its embedder next (CLOCK_MONOTONIC), and how often. UINT64_MAX:
+     * never. */
+    uint64_t ask_at_ns, ask_every_ns;
+    atomic_bool must_ask;         /* the note; set before the kick */
+    const atomic_bool *is_inside; /* true: the guest runs or waits, so a kick disturbs nobody */
 };
 
 struct watchdog {

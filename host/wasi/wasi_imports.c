@@ -36,7 +36,7 @@ static void *host_span(void *host, uint32_t addr, uint64_t count) {
 }
 
 static bool host_is_cut(void *host) {
-    return sandbox_is_cut(((husk_caller *)host)->sandbox);
+    return sandbox_ask_and_is_cut(((husk_caller *)host)->sandbox);
 }
 
 static long host_syscall(void *host, long number, const long args[6]) {

@@ -68,6 +68,7 @@ from husk.limits import Cancel, Limits
 from husk.link import Module, compile_linked
 from husk.memory import Global, Memory, Table
 from husk.memory_image import MemoryImage
+from husk.pool import Pool, PoolTimeout
 from husk.sandbox import Sandbox
 from husk.sandbox_options import LargePages, prepare
 from husk.stats import Histogram, HistogramKind, SandboxStats, Stats
@@ -204,6 +205,8 @@ __all__ = [
     "Output",
     "Pending",
     "PoisonedError",
+    "Pool",
+    "PoolTimeout",
     "Rights",
     "Sandbox",
     "SandboxStats",

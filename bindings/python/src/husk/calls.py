@@ -24,6 +24,7 @@ from husk.errors import (
 )
 from husk.handles import address, new, py_name
 from husk.limits import Limits
+from husk.signals import raise_new
 from husk.tags import Tag
 from husk.values import (
     NUMBERS,
@@ -195,6 +196,7 @@ def _ended(sandbox: Sandbox, outcome: Any) -> CallEnded:
 
 def raise_ended(sandbox: Sandbox, outcome: Any, raised: BaseException | None) -> NoReturn:
     """Raise how a call ended. raised: what a host function raised, which ended it."""
+    raise_new(sandbox.depth, raised)
     is_host_failure = (
         outcome.kind == lib.HUSK_TRAPPED and outcome.trap == lib.HUSK_TRAP_HOST_FUNCTION
     )

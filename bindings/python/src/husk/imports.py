@@ -11,7 +11,7 @@ from husk._buffer import Span
 from husk._native import ffi, lib
 from husk._wasi_calls import imports_wasi
 from husk.engine import Engine, default_engine
-from husk.errors import Exited, GuestException, LimitError, check, error_new
+from husk.errors import Exited, GuestException, LimitError, StateError, check, error_new
 from husk.handles import c_name, new, owned
 from husk.image import Extern, ExternKind, Snapshot, extern_new
 from husk.memory import Memory, memory_span
@@ -183,6 +183,11 @@ class HostFunction:
         self.type = functype
         self.wants_caller = wants_caller
         self._read = numbers_reader(functype.params)
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            type(function).__call__  # of an object with `async def __call__`
+        )
+        if self.is_async and wants_caller:
+            raise TypeError(f"{module}.{name}: a coroutine gets no husk.Caller; see aio.current()")
         self.handle = ffi.new_handle(self)
 
     def run(self, caller: Any, args: Any, results: Any) -> int:
@@ -194,12 +199,15 @@ class HostFunction:
                 values = self._read(args)
             else:
                 values = [cell_get(sandbox, args[i]) for i in range(len(self.type.params))]
-            depth = sandbox.host_begins()
-            try:
-                given = values if handle is None else (handle, *values)
-                answer = self.function(*given)
-            finally:
-                sandbox.host_ends(depth)
+            if self.is_async:
+                answer = self._later(sandbox, values)
+            else:
+                depth = sandbox.host_begins()
+                try:
+                    given = values if handle is None else (handle, *values)
+                    answer = self.function(*given)
+                finally:
+                    sandbox.host_ends(depth)
             if answer is PENDING:
                 sandbox.pending_begins(self, tuple(values))
                 return int(lib.husk_caller_pending(caller))
@@ -211,6 +219,16 @@ class HostFunction:
             if handle is not None:
                 handle.close()
         return 0
+
+    def _later(self, sandbox: Sandbox, values: list[Any]) -> _Pending:
+        """The function is a coroutine: the task that made the call runs it."""
+        name = f"{self.module}.{self.name}"
+        if sandbox.awaits is None:
+            raise StateError(f"{name} is a coroutine: await Sandbox.call_async()")
+        if sandbox.depth != 1 or sandbox.pending is not None:
+            raise StateError(f"{name} is a coroutine: a call inside another cannot wait for it")
+        sandbox.awaits.awaited = (self.function, tuple(values))
+        return PENDING
 
     def _give(self, sandbox: Sandbox, results: Any, answer: Any) -> None:
         types = self.type.results

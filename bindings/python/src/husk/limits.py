@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import threading
+import weakref
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
+from husk import signals
 from husk._native import ffi, lib
 from husk.errors import check, error_new
 from husk.handles import Callback, new, owned
@@ -35,6 +40,8 @@ class Cancel:
         check(lib.husk_cancel_new(out, err), err)
         self._pointer = owned(out[0], lib.husk_cancel_unref)
         self._is_cancelled = False
+        self._children: weakref.WeakSet[Cancel] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     @property
     def pointer(self) -> Any:
@@ -48,8 +55,22 @@ class Cancel:
 
     def cancel(self) -> None:
         """End all calls that carry the token: they raise Interrupted."""
-        self._is_cancelled = True
+        with self._lock:
+            self._is_cancelled = True
+            children = list(self._children)
         lib.husk_cancel_now(self._pointer)
+        for child in children:
+            child.cancel()
+
+    def child(self) -> Cancel:
+        """Another token, which is cancelled with this one, and may be cancelled alone."""
+        child = Cancel()
+        with self._lock:
+            self._children.add(child)
+            is_cancelled = self._is_cancelled
+        if is_cancelled:
+            child.cancel()
+        return child
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
@@ -86,6 +107,7 @@ class Limits:
         self.passed = passed
         self.measure = measure
         self._struct = new("husk_limits")
+        self._main: Limits | None = None
         self._struct.wall_ns = _ns(wall, "wall")
         self._struct.cpu_ns = _ns(cpu, "cpu")
         self._struct.measure = measure
@@ -103,12 +125,45 @@ class Limits:
         """The library's struct husk_limits."""
         return self._struct
 
+    def on_main_thread(self) -> Limits:
+        """For the package: the same limits for a call that signals interrupt."""
+        if self._main is None:
+            self._main = copy.copy(self)
+            struct = ffi.new("struct husk_limits *", self._struct[0])
+            struct.interrupted = signals.HOOK
+            struct.interrupted_user = ffi.NULL
+            struct.interrupted_ns = signals.PERIOD_NS
+            self._main._struct = struct
+        return self._main
+
+    def asks(self, function: Callable[[], bool], seconds: float) -> None:
+        """For the package: calls on other threads than the main one ask so often whether to go
+        on."""
+        self._asked = ffi.new_handle(function)
+        self._struct.interrupted = signals.HOOK
+        self._struct.interrupted_user = self._asked
+        self._struct.interrupted_ns = _ns(seconds, "seconds")
+
     def __repr__(self) -> str:
         return f"Limits(wall={self.wall}, cpu={self.cpu}, cancel={self.cancel})"
 
 
+_NONE = Limits().on_main_thread()
+
+
 def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
-    """The limits of a call that was given one of the two, or none."""
+    """The limits of a call that was given one of the two, or none. On the main thread a call has
+    some, because of signals."""
+    if get_ident() != signals.main_thread:
+        return limits if timeout is None else limits_given(limits, timeout)
+    if limits is None and timeout is None:
+        return _NONE
+    given = limits_given(limits, timeout)
+    return None if given is None else given.on_main_thread()
+
+
+def limits_given(limits: Limits | None, timeout: float | None) -> Limits | None:
+    """The limits that were given, or None."""
     if timeout is None:
         return limits
     if limits is not None:

@@ -10,7 +10,7 @@ from husk.calls import value_of
 from husk.errors import Error, GuestException, StateError, check, error_new
 from husk.handles import new
 from husk.imports import throw_new
-from husk.limits import Limits
+from husk.limits import Limits, limits_of
 from husk.values import Type, cells_fill, cells_new, cells_read
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Waiting:
     results: tuple[Type, ...]
     output: Any = None
     limits: Limits | None = None
+    is_brought: bool = False  # by a snapshot: its limits begin when it is resumed
 
 
 class Answer:
@@ -40,6 +41,8 @@ class Answer:
             self.struct.results_count = len(waiting.results)
         else:
             self.struct.bytes = waiting.output
+        if waiting.is_brought:
+            limits = limits_of(limits, None)
         if limits is not None:
             self.struct.limits = limits.struct
 

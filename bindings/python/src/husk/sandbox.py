@@ -17,6 +17,7 @@ from husk._wasi_streams import take_raised
 from husk.backtrace import Backtrace
 from husk.bulk import call_bytes, call_many
 from husk.calls import Prepared, backtrace_of, raise_ended
+from husk.descriptors import check_with_room
 from husk.engine import Engine, default_engine
 from husk.errors import (
     Pending,
@@ -28,7 +29,7 @@ from husk.exports import Exported
 from husk.handles import address, new, owned
 from husk.image import Image, Snapshot
 from husk.imports import HostFunction, Imports
-from husk.limits import Limits, limits_of
+from husk.limits import Limits, limits_given, limits_of
 from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
 from husk.sandbox_options import LargePages, sandbox_options
@@ -44,6 +45,8 @@ from husk.values import (
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from husk.aio import Run
 
 
 class _Given:
@@ -93,13 +96,17 @@ class Sandbox(Turns, WasiOfSandbox):
         err = error_new()
         if image is None:
             chosen = default_engine() if engine is None else engine
-            check(lib.husk_sandbox_new_empty(chosen.pointer, options, out, err), err)
+            check_with_room(
+                lambda: lib.husk_sandbox_new_empty(chosen.pointer, options, out, err), err
+            )
         else:
             chosen = image.engine_for_sandbox()
             if engine is not None and engine is not chosen:
                 raise ValueError("the image belongs to another engine")
             theirs = ffi.NULL if imports is None else imports.pointer
-            check(lib.husk_sandbox_new(image.pointer, theirs, options, out, err), err)
+            check_with_room(
+                lambda: lib.husk_sandbox_new(image.pointer, theirs, options, out, err), err
+            )
         self._adopt(out[0], chosen, user)
         if image is not None:
             self._loaded(image, imports)
@@ -117,6 +124,7 @@ class Sandbox(Turns, WasiOfSandbox):
         self._begin_turns()
         self._keeper = Keeper(self._pointer)
         self.raised: BaseException | None = None  # by a host function, which ended the call
+        self.awaits: Run | None = None  # the call of a task, which may wait for coroutines
         # Calls of numbers without limits, which are most, never come to the method below.
         self._calls = Calls(self.call, self._lock)
         if type(self).call is Sandbox.call:
@@ -264,6 +272,19 @@ class Sandbox(Turns, WasiOfSandbox):
         finally:
             self._lock.release()
 
+    async def call_async(
+        self,
+        name: str,
+        *args: Any,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """call() for asyncio: see husk.aio. Host functions may be coroutines. Cancelling the task
+        ends the guest, and leaves the sandbox poisoned. A second task gets StateError."""
+        from husk import aio
+
+        return await aio.call(self, name, *args, limits=limits, timeout=timeout)
+
     def _prepare(self, name: str) -> Prepared:
         if self.is_closed:
             raise StateError("the sandbox is closed")
@@ -371,7 +392,7 @@ class Sandbox(Turns, WasiOfSandbox):
         if standing is not None:
             args = image.pending_args if isinstance(image, Snapshot) else ()
             self._pending = Pending(self, standing.module, standing.name, args, standing.host_type)
-            self._waiting = Waiting(standing.type.results)
+            self._waiting = Waiting(standing.type.results, is_brought=True)
 
     @property
     def pending(self) -> Pending | None:
@@ -400,7 +421,7 @@ class Sandbox(Turns, WasiOfSandbox):
         is thrown in the guest, others end the call, which raises them. again: call the host
         function again. limits, timeout: only of a call that a snapshot brought.
         """
-        return resume(self, results, error, again, limits_of(limits, timeout))
+        return resume(self, results, error, again, limits_given(limits, timeout))
 
     # ---- State ----
 
@@ -507,7 +528,7 @@ class Sandbox(Turns, WasiOfSandbox):
         out = ffi.new("husk_sandbox **")
         err = error_new()
         with self.locked() as pointer:
-            check(lib.husk_sandbox_clone(pointer, out, err), err)
+            check_with_room(lambda: lib.husk_sandbox_clone(pointer, out, err), err)
         clone = type(self).__new__(type(self))
         clone._self = ffi.new_handle(weakref.ref(clone))
         lib.husk_sandbox_set_user(out[0], clone._self)
