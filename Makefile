@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-oci test-asan test-tsan bench bench-peers bench-serve demo fuzz format lint install uninstall packages test-packages clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-python test-oci test-asan test-tsan bench bench-peers bench-serve bench-python demo fuzz format lint install uninstall packages test-packages wheel test-wheel clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -52,6 +52,11 @@ test-diff: ## Husk against V8 and Wasmtime: real and random modules, DIFF_SECOND
 	@$(MAKE) --no-print-directory all
 	@HUSK_BUILD=$(BUILD) tests/diff/run-diff
 
+test-python: ## the Python binding: its tests, types, examples, documents, and two packages from PyPI beside it
+	@HUSK_BUILD=$(BUILD) tools/install-deps build test python
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) python
+
 test-oci: ## containers of wasm under containerd, by husk-oci; needs root
 	@HUSK_BUILD=$(BUILD) tools/install-deps build oci
 	@$(MAKE) --no-print-directory all
@@ -82,6 +87,11 @@ bench-serve: ## requests a second of husk serve, beside nginx and a native progr
 	@$(MAKE) --no-print-directory all
 	@tools/build-guests $(BUILD) qjs quickjs_handler || [ $$? = 77 ]
 	@bench/serve/run $(BUILD)
+
+bench-python: ## calls from Python and from C, and Wasmtime's binding beside them
+	@HUSK_BUILD=$(BUILD) tools/install-deps build test python
+	@$(MAKE) --no-print-directory all
+	@bench/python/run $(BUILD)
 
 demo: ## the whole way, on real input: C to wasm to image to a virtual machine
 	@tools/install-deps build test
@@ -120,6 +130,14 @@ test-packages: ## build the packages twice and compare; install, use, upgrade an
 	@tools/install-deps build packages bare
 	@mkdir -p $(BUILD)
 	@TEST_LIMIT=$${TEST_LIMIT:-2700} tools/run-tests $(BUILD) packages debian
+
+wheel: ## binary wheels of the Python binding, in build/wheels: for each CPython from 3.11 to 3.13 that is here
+	@HUSK_BUILD=$(BUILD) tools/install-deps build python wheels
+	@HUSK_BUILD=$(BUILD) tools/build-wheels $(BUILD)/wheels
+
+test-wheel: wheel ## install the wheels, one in a fresh Debian 12 without a compiler, and run docs/python.md's first program (root)
+	@HUSK_BUILD=$(BUILD) tools/install-deps bare test
+	@TEST_LIMIT=$${TEST_LIMIT:-1800} tools/run-tests $(BUILD) wheels
 
 clean: ## remove what was built
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-static

@@ -32,7 +32,7 @@ lib/libhusk_compile.so.N
 lib/pkgconfig/husk-compile.pc
 lib/pkgconfig/husk.pc
 libexec/husk/husk-compile-worker
-$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg $(find deploy -type f 2>/dev/null) examples/*.[ch] examples/*.sh examples/Makefile examples/go/* examples/guests/* examples/rust/* |
+$(cd "$HUSK_SOURCE" && LC_ALL=C ls -- *.md LICENSE NOTICE docs/*.md docs/*.svg $(find deploy -type f 2>/dev/null) examples/*.[ch] examples/*.sh examples/Makefile examples/go/* examples/guests/* examples/python/*.py examples/rust/* |
     LC_ALL=C sort | sed 's#^#share/doc/husk/#')
 $(cd "$HUSK_SOURCE/docs/man" && LC_ALL=C ls -- *.1 | sed 's#^#share/man/man1/#')
 share/man/man3/husk.3

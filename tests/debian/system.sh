@@ -4,15 +4,20 @@
 #
 #   make_packages     the packages of this tree are in $new
 #   start_system      the system is in $root, with the packages in /new; `inside COMMAND…` runs there
+#   begin_system KIND NAME…  a system with the packages NAME… alone
 if [ "$(id -u)" = 0 ] && [ -z "${HUSK_FRESH_NAMESPACE:-}" ] && unshare --mount true 2>/dev/null; then
     export HUSK_FRESH_NAMESPACE=1
     exec unshare --mount --propagation private bash "$0"
 fi
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 [ -n "${HUSK_FRESH_NAMESPACE:-}" ] || { skip all "needs root, and mount namespaces"; finish; }
-for program in debootstrap zstd dh; do
-    command -v $program >/dev/null || { skip all "no $program (tools/install-deps build packages bare)"; finish; }
-done
+need_programs() { # NAME…
+    local program
+    for program in "$@"; do
+        command -v "$program" >/dev/null || { skip all "no $program (tools/install-deps build packages bare)"; finish; }
+    done
+}
+need_programs debootstrap zstd
 unset MAKEFLAGS MAKELEVEL DESTDIR SOURCE_DATE_EPOCH
 umask 022
 root=$scratch/root new=$HUSK_BUILD/packages
@@ -32,6 +37,7 @@ give_up() { # NAME LOG
 }
 
 make_packages() {
+    need_programs dh
     "$HUSK_SOURCE/tools/build-packages" "$new" >"$scratch/log" 2>&1 || give_up "build-packages" "$scratch/log"
 }
 
@@ -69,25 +75,31 @@ new_system() { # FILE NAME…
     cp /etc/resolv.conf "$root/etc/"
     mount_in || return 1
     inside apt-get -q update && inside apt-get -q -y install --no-install-recommends "$@" && inside apt-get clean || return 1
-    rm -f "${kept%/*}"/*.tar.zst
+    rm -f "${kept%-*}"-*.tar.zst
     tar -C "$root" --one-file-system -cf - . | zstd -q >"$kept.new" && mv "$kept.new" "$kept"
 }
 
-start_system() {
-    local needed kept
-    # What the packages depend on that is not among them, what it takes to build programs, and to run services.
-    needed="gcc libc6-dev make cmake pkg-config man-db systemd systemd-sysv dbus udev curl $(for package in "$new"/*.deb; do dpkg-deb -f "$package" Depends; done |
-        tr ',' '\n' | sed -E 's/^ *//; s/[ (|].*//' | grep -vE '^(husk|libhusk|$)' | sort -u | tr '\n' ' ')"
-    kept=$HUSK_BUILD/debian/bookworm-$(cksum <<<"$needed" | cut -d ' ' -f 1).tar.zst
+# What is kept of another list of packages of the same KIND goes.
+begin_system() { # KIND NAME…
+    local kept
+    kept=$HUSK_BUILD/debian/$1-$(cksum <<<"${*:2}" | cut -d ' ' -f 1).tar.zst
     mkdir "$root"
     if [ -e "$kept" ]; then
         zstd -dc "$kept" | tar -C "$root" -xf - && mount_in >"$scratch/log" 2>&1 || give_up "unpacking the kept system" "$scratch/log"
     else
-        # shellcheck disable=SC2086
-        new_system "$kept" $needed >"$scratch/log" 2>&1 || give_up "a fresh Debian" "$scratch/log"
+        new_system "$kept" "${@:2}" >"$scratch/log" 2>&1 || give_up "a fresh Debian" "$scratch/log"
     fi
+    has_kvm=; if [ -r "$root/dev/kvm" ] && [ -w "$root/dev/kvm" ]; then has_kvm=1; fi
+}
+
+start_system() {
+    local needed
+    # What the packages depend on that is not among them, what it takes to build programs, and to run services.
+    needed="gcc libc6-dev make cmake pkg-config man-db systemd systemd-sysv dbus udev curl $(for package in "$new"/*.deb; do dpkg-deb -f "$package" Depends; done |
+        tr ',' '\n' | sed -E 's/^ *//; s/[ (|].*//' | grep -vE '^(husk|libhusk|$)' | sort -u | tr '\n' ' ')"
+    # shellcheck disable=SC2086
+    begin_system bookworm $needed
     mkdir "$root/new"
     cp "$new"/*.deb "$root/new"
     rm -f "$root/new"/*-dbgsym_*
-    has_kvm=; if [ -r "$root/dev/kvm" ] && [ -w "$root/dev/kvm" ]; then has_kvm=1; fi
 }
