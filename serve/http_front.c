@@ -216,12 +216,11 @@ static void take_host(struct exchange *exchange) {
 /* Whose it is. 0, or the status with which it is refused. */
 static unsigned take_route(struct server *server, struct exchange *exchange) {
     struct request *request = &exchange->request;
-    struct route *route = routes_find(server, request->path);
     if (strcmp(request->method, "CONNECT") == 0 || strcmp(request->method, "TRACE") == 0)
         return 405;
+    struct route *route = exchange->route = routes_take(server, request->path);
     if (route == NULL)
         return 404;
-    exchange->route = route;
     request->path_info = request->path + route->path_bytes;
     exchange->max_body_bytes = route->max_body_bytes;
     exchange->max_response_bytes = route->max_response_bytes;
@@ -236,11 +235,13 @@ static unsigned take_route(struct server *server, struct exchange *exchange) {
 }
 
 /* Of the server's own path, if no route but the one for all paths takes it. */
-static bool is_for_health(const struct server *server, const struct request *request) {
+static bool is_for_health(struct server *server, const struct request *request) {
     if (server->health == NULL || strcmp(request->path, server->health) != 0)
         return false;
-    const struct route *route = routes_find(server, request->path);
-    return route == NULL || route->path_bytes == 0;
+    struct route *route = routes_take(server, request->path);
+    const bool is_so = route == NULL || route->path_bytes == 0;
+    route_release(route);
+    return is_so;
 }
 
 /* Refused now, or once its body is read. */
@@ -287,7 +288,7 @@ static void queue_once(struct exchange *exchange) {
         return;
     exchange->queued_ns = now_ns();
     atomic_store(&exchange->is_queued, true);
-    atomic_fetch_add(&exchange->route->counters.in_flight, 1);
+    atomic_fetch_add(&exchange->route->counters->in_flight, 1);
     client_enters(exchange->client, CLIENT_WAITS);
     route_submit(exchange->route, exchange);
 }
@@ -407,15 +408,17 @@ static void ignore_log(void *user, const char *format, va_list args) {
 #define WORKER_FDS 4u
 
 /* As many as were asked for, if there are descriptors for them: else clients could take those with
- * which the server reloads a module or makes a sandbox. */
+ * which the server reloads a module or makes a sandbox. Routes that a new routes file changes have
+ * new workers beside the old ones for a while. */
 static void limit_connections(struct server *server) {
     const size_t listeners = server->run.listeners.count;
     struct rlimit limit;
     rlim_t own = OWN_FDS;
     if (listeners == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
-    for (size_t i = 0; i < server->routes_count; i++)
-        own += WORKER_FDS * server->routes[i]->workers_count;
+    for (size_t i = 0; i < server->routes.count; i++)
+        own += (server->routes_file != NULL ? 2 : 1) * WORKER_FDS *
+               server->routes.rows[i]->workers_count;
     const rlim_t most =
         (limit.rlim_cur > 2 * own ? limit.rlim_cur - own : limit.rlim_cur / 2) / listeners;
     if (server->max_connections <= most)

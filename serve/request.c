@@ -192,7 +192,7 @@ struct exchange *exchange_for_path(struct route *route, const char *target) {
         exchange_unref(exchange);
         return NULL;
     }
-    exchange->route = route;
+    exchange->route = route_use(route);
     if (strlen(exchange->request.path) > route->path_bytes)
         exchange->request.path_info = exchange->request.path + route->path_bytes;
     strcpy(exchange->server_name, "localhost");

@@ -168,6 +168,11 @@ static void warm_up(struct worker *worker) {
     exchange_unref(exchange);
 }
 
+static void worker_done(struct worker *worker) {
+    husk_sandbox_free(worker->sandbox);
+    generation_unref(worker->generation);
+}
+
 static void *work(void *argument) {
     struct worker *worker = argument;
     const struct generation *warmed = NULL;
@@ -183,8 +188,7 @@ static void *work(void *argument) {
         if (exchange != NULL)
             serve(worker, exchange);
     }
-    husk_sandbox_free(worker->sandbox);
-    generation_unref(worker->generation);
+    worker_done(worker);
     return NULL;
 }
 
@@ -209,7 +213,8 @@ int route_start(struct route *route, struct husk_error *err) {
             return status;
         if (i == 0)
             worker->generation = generation_ref(generation);
-        if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+        worker->has_thread = pthread_create(&worker->thread, NULL, work, worker) == 0;
+        if (!worker->has_thread)
             return cli_error(err, HUSK_E_SYS, "no thread can be started");
     }
     return 0;
@@ -220,9 +225,12 @@ void route_stop(struct route *route) {
     route->is_stopping = true;
     pthread_cond_broadcast(&route->changed);
     pthread_mutex_unlock(&route->lock);
-    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++)
-        if (route->workers[i].route != NULL)
+    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++) {
+        if (route->workers[i].has_thread)
             pthread_join(route->workers[i].thread, NULL);
+        else
+            worker_done(&route->workers[i]);
+    }
     free(route->workers);
     route->workers = NULL;
     generation_unref(route->generation);
@@ -236,4 +244,14 @@ bool route_works(struct route *route) {
         works |= !route->workers[i].has_failed;
     pthread_mutex_unlock(&route->lock);
     return works;
+}
+
+void route_say(const struct route *route) {
+    static const char *const kinds[] = {[GUEST_CGI] = "a program, by CGI",
+                                        [GUEST_STANDING] = "a program that stands at its input",
+                                        [GUEST_BYTES] = "a function"};
+    log_say("%s = %s: %s, %u worker%s%s", route->path, route->run.path,
+            kinds[route->generation->kind], route->workers_count,
+            route->workers_count == 1 ? "" : "s",
+            atomic_load(&route->generation->is_unoptimised) ? ", unoptimised for now" : "");
 }
