@@ -123,7 +123,7 @@ nothing_is_left "of what was started for them"
 
 routes "/ = $hostile --workers 2\n"
 check "a good file after all that" reload "/keep: is no route any more"
-timeout 120 "$client" load "$port" 24 "${SERVE_RELOAD_SECONDS:-6}" good >"$scratch/load" &
+timeout 120 "$client" load "$port" 24 "${SERVE_RELOAD_SECONDS:-4}" good >"$scratch/load" &
 load=$!
 rounds=0
 while kill -0 $load 2>/dev/null; do
