@@ -406,6 +406,9 @@ static void ignore_log(void *user, const char *format, va_list args) {
 /* Descriptors that are no connections: the server's own, a worker's, and those of a reload. */
 #define OWN_FDS 48u
 #define WORKER_FDS 4u
+/* Without these, it cannot serve at all. */
+#define LEAST_FDS 32u
+#define LEAST_WORKER_FDS 3u
 
 /* As many as were asked for, if there are descriptors for them: else clients could take those with
  * which the server reloads a module or makes a sandbox. Routes that a new routes file changes have
@@ -428,6 +431,20 @@ static void limit_connections(struct server *server) {
     server->max_connections = most > 1 ? (uint32_t)most : 1;
 }
 
+/* A server that has none left accepts nobody, and says nothing. */
+static int check_descriptors(const struct server *server, struct husk_error *err) {
+    struct rlimit limit;
+    rlim_t least = LEAST_FDS;
+    for (size_t i = 0; i < server->routes.count; i++)
+        least += LEAST_WORKER_FDS * server->routes.rows[i]->workers_count;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= least)
+        return 0;
+    return cli_error(err, HUSK_E_LIMIT,
+                     "there are %llu descriptors (ulimit -n), and all routes' workers need %llu "
+                     "(--workers)",
+                     (unsigned long long)limit.rlim_cur, (unsigned long long)least);
+}
+
 static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
     const unsigned threads = server->http_threads;
     const unsigned flags =
@@ -447,7 +464,9 @@ static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
 
 int front_start(struct server *server, struct husk_error *err) {
     struct listeners *listeners = &server->run.listeners;
-    int status = sockets_open(&server->run, true, err);
+    int status = check_descriptors(server, err);
+    if (status == 0)
+        status = sockets_open(&server->run, true, err);
     if (status != 0)
         return status;
     if (listeners->count > LISTENERS_MAX)

@@ -131,6 +131,28 @@ same "and it has all that it needs" "$(grep -c "Too many open files" "$scratch/l
 wait $silent
 stop
 
+# ---- Too little of everything ----
+
+out=$(ulimit -n 40; timeout 60 "$husk" serve --listen 127.0.0.1:0 --workers 8 "$hostile" 2>&1 </dev/null)
+same "too few descriptors for the workers: exit code" $? 125
+contains "too few descriptors for the workers" "$out" "there are 40 descriptors (ulimit -n), and all routes' workers need 56"
+if grep -q 'lib[at]san' <(ldd "$HUSK_BUILD/husk-serve"); then
+    skip "too few virtual machines" "a sanitizer wants to be the first library"
+else
+    export LD_PRELOAD=$HUSK_BUILD/tests/serve-guests/few_vms.so FEW_VMS=3
+    serve "$hostile" --workers 6 --metrics 127.0.0.1:0 || finish
+    unset LD_PRELOAD FEW_VMS
+    check "too few virtual machines for the workers: it is said" wait_for_log "there is no sandbox for a request"
+    for i in $(seq 40); do
+        curl -s -m 20 -o /dev/null -w '%{http_code}\n' "$url/canary?$i"
+    done >"$scratch/codes"
+    same "and those that have one serve" "$(sort "$scratch/codes" | uniq -c | tr -s ' ')" " 40 200"
+    answers "it is healthy" /healthz 200 ok
+    check "each worker says it once" test "$(grep -c "there is no sandbox" "$scratch/log")" -le 5
+    stop
+    same "the server ends well" "$code" 0
+fi
+
 # ---- The end ----
 
 serve --access-log json "$hostile" --workers 2 --drain-timeout 20s || finish
