@@ -29,6 +29,8 @@
 #define REFUSED_MAX_BYTES (UINT32_C(1) << 20)
 /* The same of one in chunks, which cannot be answered before it has ended. */
 #define REFUSED_CHUNKS_MAX_BYTES (UINT32_C(64) << 20)
+/* Another reader of heads. */
+#define FIRST_STRICT_MHD 0x00097700
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
 
@@ -195,6 +197,22 @@ static enum MHD_Result add_header(void *user, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
+/* Did the head end with an empty line? libmicrohttpd 0.9.75 takes a line that begins with ':' or a
+ * NUL for one, so that lines behind it would be the next request. The lines are in its buffer, with
+ * NULs for their ends: behind the last one that it told us of, there are two ends, of two bytes or
+ * of one each. A line that is continued is somewhere else. */
+static bool has_clear_end(struct MHD_Connection *connection, const char *method, const char *last) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (MHD_VERSION >= FIRST_STRICT_MHD)
+        return true;
+    if (info == NULL)
+        return false;
+    const uintptr_t begin = (uintptr_t)method, end = begin + info->header_size;
+    const uintptr_t at = (uintptr_t)last + strlen(last);
+    return at > begin && at < end && (end - at == 4 || end - at == 2);
+}
+
 /* "example.org:8080" → "example.org". Whoever sent it may send anything: a name that is none is the
  * listener's. */
 static void take_host(struct exchange *exchange) {
@@ -265,7 +283,11 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
     parts.target = exchange->sent_target;
     parts.headers = list.rows;
     parts.headers_count = list.count;
-    unsigned status = list.has_more ? 431 : request_make(&exchange->request, &parts);
+    const char *last = list.count != 0 ? list.rows[list.count - 1].value : version;
+    unsigned status = list.has_more ? 431
+                      : has_clear_end(exchange->connection, method, last)
+                          ? request_make(&exchange->request, &parts)
+                          : 400;
     if (status != 0)
         return answer_status(exchange, status);
     take_host(exchange);

@@ -75,6 +75,12 @@ refused "two hosts" 'GET /canary?x HTTP/1.1' 'Host: h\r\nHost: i'
 refused "a host that is none" 'GET /canary?x HTTP/1.1' 'Host: h/i'
 refused "a target for another host" 'GET http://i/canary?x HTTP/1.1' 'Host: h'
 refused "a target of another kind" 'GET x://h/canary?x HTTP/1.1' 'Host: h'
+refused "a line without a name, at the end of the head" 'GET /canary?x HTTP/1.1' 'Host: h\r\n: y'
+refused "a line that begins with a NUL" 'GET /canary?x HTTP/1.1' 'Host: h\r\n\000: y'
+refused "a line without a name, at the beginning" 'GET /canary?x HTTP/1.1' ':\r\nHost: h'
+same "and what follows is no request" "$(printf 'GET /canary?a HTTP/1.1\r\nHost: h\r\n:\r\nGET /canary?b HTTP/1.1\r\nHost: h\r\n\r\n' | raw hold 0 |
+    grep -ac '^HTTP/1.1')" 1
+same "lines that end with LF alone" "$(printf 'GET /canary?x HTTP/1.1\nHost: h\nConnection: close\n\n' | raw half 0 | tail -n 1)" "canary x clean"
 refused "a method that is none" 'G@T /canary?x HTTP/1.1' 'Host: h'
 same "a target for this one" "$(printf 'GET http://h:1/canary?x HTTP/1.1\r\nHost: h:1 \r\nConnection: close\r\n\r\n' | raw half 0 | tail -n 1)" \
     "canary x clean"
