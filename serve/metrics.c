@@ -124,8 +124,8 @@ static void put_rows(FILE *out, const struct server *server) {
 }
 
 static void put_server(FILE *out, struct server *server) {
-    head_of(out, "connections", "gauge", "Open connections.");
-    fprintf(out, "husk_serve_connections %u\n", atomic_load(&server->connections_count));
+    head_of(out, "open_connections", "gauge", "Open connections.");
+    fprintf(out, "husk_serve_open_connections %u\n", atomic_load(&server->connections_count));
     head_of(out, "connections_total", "counter", "Connections that were accepted.");
     fprintf(out, "husk_serve_connections_total %llu\n", atomic_load(&server->connections_total));
     head_of(out, "slow_clients_total", "counter", "Connections that were cut: --client-timeout.");
@@ -193,13 +193,18 @@ static enum MHD_Result answer_with(struct MHD_Connection *connection, unsigned s
 static enum MHD_Result take_request(void *user, struct MHD_Connection *connection, const char *path,
                                     const char *method, const char *version, const char *body,
                                     size_t *body_count, void **context) {
-    static char not_found[] = "404 Not Found: there are /metrics and /healthz\n";
+    static char not_found[] = "404 Not Found: there are /metrics and /healthz\n",
+                not_allowed[] = "405 Method Not Allowed\n";
     struct server *server = user;
-    (void)version, (void)body, (void)context;
+    (void)version, (void)body;
     unsigned status = 200;
+    if (*context == NULL || *body_count != 0) { /* an answer now would end the connection */
+        *context = user;
+        *body_count = 0;
+        return MHD_YES;
+    }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return MHD_NO;
-    *body_count = 0;
+        return answer_with(connection, 405, not_allowed, strlen(not_allowed));
     if (strcmp(path, "/healthz") == 0) {
         const char *text = health_text(server, &status);
         return answer_with(connection, status, (char *)text, strlen(text));

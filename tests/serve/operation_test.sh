@@ -33,6 +33,10 @@ for row in 'husk_serve_requests_total{route="/fib",code="200"} 1' 'husk_serve_re
 done
 same "lines of the metrics that are none" \
     "$(grep -vcE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [-+0-9.eInf]+)$' "$scratch/metrics")" 0
+same "names that are one without _total" "$(sed -nE 's/^# TYPE ([a-z_]+) .*/\1/p' "$scratch/metrics" | sed 's/_total$//' | sort | uniq -d)" ""
+same "two scrapes on one connection" "$(curl -s -m 20 -o /dev/null -w '%{http_code} %{num_connects}\n' "$metrics/metrics" "$metrics/metrics" -o /dev/null)" "200 1
+200 0"
+same "metrics are not posted" "$(curl -s -m 20 -o /dev/null -w '%{http_code}' -d x "$metrics/metrics")" 405
 same "the health, beside the metrics" "$(curl -s -m 20 "$metrics/healthz")" ok
 same "no metrics for the world" "$(curl -s -m 20 -o /dev/null -w '%{http_code}' "$url/metrics")" 404
 get '/greet?"\' -H 'Host: h'
