@@ -215,10 +215,15 @@ static int take_until(struct route *route) {
 }
 
 static int take_warm(struct route *route) {
+    const struct request_parts parts = {.method = "GET", .version = "HTTP/1.1", .target = optarg};
+    struct request request;
     route->warm = optarg;
-    if (optarg[0] == '/')
+    if (optarg[0] == '/' && request_make(&request, &parts) == 0) {
+        free(request.block);
         return CLI_OK;
-    return report_usage(&route->run.report, "--warm wants a path such as /, not '%s'", optarg);
+    }
+    return report_usage(&route->run.report, "--warm wants a path such as /, encoded, not '%s'",
+                        optarg);
 }
 
 static int take_opt_level(struct run *run) {

@@ -133,6 +133,8 @@ refuses "standard input" 2 "not standard input" -
 refuses "a bad address" 2 "--listen wants ADDRESS:PORT" --listen 80 "$hostile"
 refuses "an unknown option" 2 "bad option '--frobnicate'" --frobnicate "$hostile"
 refuses "no time" 2 "--timeout wants a time" --timeout soon "$hostile"
+refuses "a path for warming up that is none" 2 "--warm wants a path" --warm "/a b" "$hostile"
+refuses "half an escape in it" 2 "--warm wants a path" --warm "/a%4" "$hostile"
 refuses "no workers" 2 "--workers wants a number" --workers 0 "$hostile"
 refuses "a function that is not there" 125 "exports no function 'nothing'" --handler nothing "$examples/handle.wasm"
 refuses "a function of another type" 125 "no function from bytes to bytes" --handler husk_init "$examples/handle.wasm"
