@@ -29,7 +29,7 @@
 #define REFUSED_MAX_BYTES (UINT32_C(1) << 20)
 /* The same of one in chunks, which cannot be answered before it has ended. */
 #define REFUSED_CHUNKS_MAX_BYTES (UINT32_C(64) << 20)
-/* Another reader of heads. */
+/* Later versions read heads in another way. */
 #define FIRST_STRICT_MHD 0x00097700
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
