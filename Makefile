@@ -62,15 +62,15 @@ test-oci: ## containers of wasm under containerd, by husk-oci; needs root
 	@$(MAKE) --no-print-directory all
 	@JOBS=1 tools/run-tests $(BUILD) oci
 
-test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
+test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer; LANES="…": others, serve for one
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-asan CMAKE_FLAGS="-DHUSK_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug"
-	@tools/run-tests $(BUILD)-asan unit fake kvm hostile fuzz spec-sample
+	@tools/run-tests $(BUILD)-asan $(or $(LANES),unit fake kvm hostile fuzz spec-sample)
 
-test-tsan: ## tests with threads, with ThreadSanitizer
+test-tsan: ## tests with threads, with ThreadSanitizer; LANES="…": others, serve for one
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
-	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan threads
+	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan $(or $(LANES),threads)
 
 bench: ## kernels, programs and files against native code; calls, restores, scripts, compile time; Wasmtime if it is there
 	@tools/install-deps build test apps programs

@@ -41,6 +41,7 @@ int standard_stream(int fd);
 struct report {
     const char *command; /* "run", … */
     bool is_json;        /* one JSON object per run on standard output, instead of text */
+    void (*take)(const char *text); /* gets what is wrong with options; NULL: standard error does */
 };
 /* Print "husk COMMAND: message". Returns CLI_ERROR. */
 int report_error(const struct report *report, const char *path, const struct husk_error *err);

@@ -52,6 +52,6 @@ const char help_serve[] =
     "--compile-cpu TIME,\n"
     "  --compile-memory SIZE, --allow-uncontained-compiler  as in husk run\n"
     "\n"
-    "SIGTERM finishes what was accepted, and ends; SIGHUP reads the modules again. TLS is for a "
-    "proxy in front.\n"
+    "SIGTERM finishes what was accepted, and ends; SIGHUP reads the routes file and the "
+    "modules again.\nTLS is for a proxy in front.\n"
     "Exit codes: 0 ended by a signal; 2 wrong usage; 125 it could not start.\n";

@@ -138,6 +138,10 @@ int report_usage(const struct report *report, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (report->take != NULL) {
+        report->take(text);
+        return CLI_USAGE;
+    }
     fprintf(stderr, "husk %s: ", report->command);
     put_text(stderr, text);
     fprintf(stderr, "\nTry 'husk %s --help'.\n", report->command);

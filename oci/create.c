@@ -19,6 +19,7 @@ static int find_kvm(struct facts *facts, struct husk_error *err) {
                          "(husk doctor says why)");
     facts->kvm_major = major(st.st_rdev);
     facts->kvm_minor = minor(st.st_rdev);
+    facts->is_rootless = geteuid() != 0;
     return 0;
 }
 

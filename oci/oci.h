@@ -163,6 +163,7 @@ struct facts {
     uint64_t image_bytes;
     bool is_image_in_root; /* OWN_IMAGE is in the folder OWN_ROOT already */
     uint32_t kvm_major, kvm_minor;
+    bool is_rootless; /* no device can be made, here or in the container */
 };
 /* HUSK_E_INVAL: the mark is there, and this program did not set it. */
 int config_check_mark(struct json_object *config, bool *ret_is_rewritten, struct husk_error *err);

@@ -5,7 +5,8 @@
  *   mounts      the kernel's own (/proc, /dev, …) stay, for husk; the container's root file system
  *               is bound to GUEST_ROOT, and its volumes into that. So the guest sees what the
  *               container was to see, without /proc, /sys and /dev, and cannot leave it
- *   devices     /dev/kvm, for every user, and the rule of the cgroup for it
+ *   devices     /dev/kvm, for every user, and the rule of the cgroup for it; for an engine that is
+ *               not root, a bind mount of the host's
  *   paths       that are masked or read-only: so in GUEST_ROOT, too
  *   process     the words of husk run; user, terminal, capabilities, rlimits stay
  *
@@ -111,10 +112,13 @@ static int add_root(struct json_object *mounts, const struct facts *facts, bool 
 }
 
 static int add_own(struct json_object *mounts, const struct facts *facts, struct husk_error *err) {
-    static const char *const options[] = {"bind", "ro", "nosuid", "nodev", NULL};
+    static const char *const options[] = {"bind", "ro", "nosuid", "nodev", NULL},
+                             *const device[] = {"bind", "rw", "nosuid", "noexec", NULL};
     int status = add_bind(mounts, facts->settings->husk, OWN_HUSK, options, err);
     if (status == 0 && facts->image_path != NULL)
         status = add_bind(mounts, facts->image_path, OWN_IMAGE, options, err);
+    if (status == 0 && facts->is_rootless)
+        status = add_bind(mounts, KVM, KVM, device, err);
     return status;
 }
 
@@ -189,13 +193,16 @@ static int put_kvm_numbers(struct json_object *row, const struct facts *facts,
     return status;
 }
 
-/* Every user of the container may use it: the node in the container is no one else's. */
+/* Every user of the container may use it: the node in the container is no one else's. Who is not
+ * root makes none: crun fails then, and does not mount the host's instead, as runc does. */
 static int add_device(struct json_object *devices, const struct facts *facts,
                       struct husk_error *err) {
     for (size_t i = 0; i < json_object_array_length(devices); i++)
         if (is_kvm_row(json_object_array_get_idx(devices, i)))
             (void)json_object_array_put_idx(devices, i, NULL);
     json_drop_nulls(devices);
+    if (facts->is_rootless)
+        return 0;
     struct json_object *row = json_object_new_object();
     int status = row != NULL ? put_text(row, "path", KVM, err) : out_of_memory(err);
     if (status == 0)

@@ -53,8 +53,7 @@ static int compile(struct maker *maker, struct husk_error *err) {
     return status;
 }
 
-/* A reload reads it again, and must not wait for whoever writes into a pipe. */
-static bool is_pipe(const char *path) {
+bool is_pipe(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
@@ -62,7 +61,7 @@ static bool is_pipe(const char *path) {
 static int open_file(struct maker *maker, struct husk_error *err) {
     struct run *run = &maker->run;
     struct husk_standing standing = HUSK_STANDING_INIT;
-    if (is_pipe(run->path))
+    if (is_pipe(run->path)) /* a reload reads it again */
         return cli_error(err, HUSK_E_INVAL, "is a pipe or a device: a module is a file");
     int status = input_peek(run->path, &run->input, err);
     if (status != 0)

@@ -8,8 +8,7 @@
 
 #include <microhttpd.h>
 
-#include "cli.h"
-#include "http_exchange.h"
+#include "serve.h"
 
 struct exchange *exchange_new(void) {
     struct exchange *exchange = calloc(1, sizeof *exchange);
@@ -36,6 +35,7 @@ void exchange_unref(struct exchange *exchange) {
     bytes_done(&exchange->in);
     bytes_done(&exchange->out);
     cgi_head_done(&exchange->head);
+    route_release(exchange->route);
     free(exchange->request.block);
     free(exchange->sent_target);
     pthread_cond_destroy(&exchange->changed);

@@ -57,7 +57,7 @@ enum exchange_end {
 
 struct exchange {
     struct request request;
-    struct route *route;
+    struct route *route;   /* which is used until the exchange is freed */
     struct client *client; /* NULL: none. Of the connection's thread alone */
     char remote[64];       /* its address */
     char server_name[256];

@@ -29,6 +29,8 @@
 #define REFUSED_MAX_BYTES (UINT32_C(1) << 20)
 /* The same of one in chunks, which cannot be answered before it has ended. */
 #define REFUSED_CHUNKS_MAX_BYTES (UINT32_C(64) << 20)
+/* Later versions read heads in another way. */
+#define FIRST_STRICT_MHD 0x00097700
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
 
@@ -195,6 +197,22 @@ static enum MHD_Result add_header(void *user, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
+/* Did the head end with an empty line? libmicrohttpd 0.9.75 takes a line that begins with ':' or a
+ * NUL for one, so that lines behind it would be the next request. The lines are in its buffer, with
+ * NULs for their ends: behind the last one that it told us of, there are two ends, of two bytes or
+ * of one each. A line that is continued is somewhere else. */
+static bool has_clear_end(struct MHD_Connection *connection, const char *method, const char *last) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (MHD_VERSION >= FIRST_STRICT_MHD)
+        return true;
+    if (info == NULL)
+        return false;
+    const uintptr_t begin = (uintptr_t)method, end = begin + info->header_size;
+    const uintptr_t at = (uintptr_t)last + strlen(last);
+    return at > begin && at < end && (end - at == 4 || end - at == 2);
+}
+
 /* "example.org:8080" → "example.org". Whoever sent it may send anything: a name that is none is the
  * listener's. */
 static void take_host(struct exchange *exchange) {
@@ -216,12 +234,11 @@ static void take_host(struct exchange *exchange) {
 /* Whose it is. 0, or the status with which it is refused. */
 static unsigned take_route(struct server *server, struct exchange *exchange) {
     struct request *request = &exchange->request;
-    struct route *route = routes_find(server, request->path);
     if (strcmp(request->method, "CONNECT") == 0 || strcmp(request->method, "TRACE") == 0)
         return 405;
+    struct route *route = exchange->route = routes_take(server, request->path);
     if (route == NULL)
         return 404;
-    exchange->route = route;
     request->path_info = request->path + route->path_bytes;
     exchange->max_body_bytes = route->max_body_bytes;
     exchange->max_response_bytes = route->max_response_bytes;
@@ -236,11 +253,13 @@ static unsigned take_route(struct server *server, struct exchange *exchange) {
 }
 
 /* Of the server's own path, if no route but the one for all paths takes it. */
-static bool is_for_health(const struct server *server, const struct request *request) {
+static bool is_for_health(struct server *server, const struct request *request) {
     if (server->health == NULL || strcmp(request->path, server->health) != 0)
         return false;
-    const struct route *route = routes_find(server, request->path);
-    return route == NULL || route->path_bytes == 0;
+    struct route *route = routes_take(server, request->path);
+    const bool is_so = route == NULL || route->path_bytes == 0;
+    route_release(route);
+    return is_so;
 }
 
 /* Refused now, or once its body is read. */
@@ -264,7 +283,11 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
     parts.target = exchange->sent_target;
     parts.headers = list.rows;
     parts.headers_count = list.count;
-    unsigned status = list.has_more ? 431 : request_make(&exchange->request, &parts);
+    const char *last = list.count != 0 ? list.rows[list.count - 1].value : version;
+    unsigned status = list.has_more ? 431
+                      : has_clear_end(exchange->connection, method, last)
+                          ? request_make(&exchange->request, &parts)
+                          : 400;
     if (status != 0)
         return answer_status(exchange, status);
     take_host(exchange);
@@ -287,7 +310,7 @@ static void queue_once(struct exchange *exchange) {
         return;
     exchange->queued_ns = now_ns();
     atomic_store(&exchange->is_queued, true);
-    atomic_fetch_add(&exchange->route->counters.in_flight, 1);
+    atomic_fetch_add(&exchange->route->counters->in_flight, 1);
     client_enters(exchange->client, CLIENT_WAITS);
     route_submit(exchange->route, exchange);
 }
@@ -405,17 +428,22 @@ static void ignore_log(void *user, const char *format, va_list args) {
 /* Descriptors that are no connections: the server's own, a worker's, and those of a reload. */
 #define OWN_FDS 48u
 #define WORKER_FDS 4u
+/* Without these, it cannot serve at all. */
+#define LEAST_FDS 32u
+#define LEAST_WORKER_FDS 3u
 
 /* As many as were asked for, if there are descriptors for them: else clients could take those with
- * which the server reloads a module or makes a sandbox. */
+ * which the server reloads a module or makes a sandbox. Routes that a new routes file changes have
+ * new workers beside the old ones for a while. */
 static void limit_connections(struct server *server) {
     const size_t listeners = server->run.listeners.count;
     struct rlimit limit;
     rlim_t own = OWN_FDS;
     if (listeners == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
-    for (size_t i = 0; i < server->routes_count; i++)
-        own += WORKER_FDS * server->routes[i]->workers_count;
+    for (size_t i = 0; i < server->routes.count; i++)
+        own += (server->routes_file != NULL ? 2 : 1) * WORKER_FDS *
+               server->routes.rows[i]->workers_count;
     const rlim_t most =
         (limit.rlim_cur > 2 * own ? limit.rlim_cur - own : limit.rlim_cur / 2) / listeners;
     if (server->max_connections <= most)
@@ -423,6 +451,20 @@ static void limit_connections(struct server *server) {
     log_say("--max-connections is %llu instead of %u: there are %llu descriptors (ulimit -n)",
             (unsigned long long)most, server->max_connections, (unsigned long long)limit.rlim_cur);
     server->max_connections = most > 1 ? (uint32_t)most : 1;
+}
+
+/* A server that has none left accepts nobody, and says nothing. */
+static int check_descriptors(const struct server *server, struct husk_error *err) {
+    struct rlimit limit;
+    rlim_t least = LEAST_FDS;
+    for (size_t i = 0; i < server->routes.count; i++)
+        least += LEAST_WORKER_FDS * server->routes.rows[i]->workers_count;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= least)
+        return 0;
+    return cli_error(err, HUSK_E_LIMIT,
+                     "there are %llu descriptors (ulimit -n), and all routes' workers need %llu "
+                     "(--workers)",
+                     (unsigned long long)limit.rlim_cur, (unsigned long long)least);
 }
 
 static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
@@ -444,7 +486,9 @@ static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
 
 int front_start(struct server *server, struct husk_error *err) {
     struct listeners *listeners = &server->run.listeners;
-    int status = sockets_open(&server->run, true, err);
+    int status = check_descriptors(server, err);
+    if (status == 0)
+        status = sockets_open(&server->run, true, err);
     if (status != 0)
         return status;
     if (listeners->count > LISTENERS_MAX)

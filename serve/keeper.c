@@ -1,7 +1,8 @@
 /*
  * serve/keeper.c: a thread that makes new generations, beside the workers: at SIGHUP, because files
- * may have changed, and when an image that is optimised in the background is ready. The old
- * generation serves until the new one is; if that cannot be made, it goes on serving.
+ * may have changed (the routes file, too: reload.c), and when an image that is optimised in the
+ * background is ready. The old generation serves until the new one is; if that cannot be made, it
+ * goes on serving.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #include "serve.h"
 
-#define LOOK_SECONDS 2 /* how often for optimised images */
+#define LOOK_SECONDS 2 /* how often for optimised images, and for routes that have ended */
 
 static struct {
     pthread_mutex_t lock;
@@ -29,14 +30,14 @@ static void renew(struct route *route, const char *why) {
     struct generation *generation = NULL;
     struct husk_error err;
     if (generation_make(route, &generation, &err) != 0) {
-        atomic_fetch_add(&route->counters.reload_failures, 1);
+        atomic_fetch_add(&route->counters->reload_failures, 1);
         log_say("%s: %s: %s: %s; the old one goes on serving", route->path, route->run.path, why,
                 err.message);
         return;
     }
     const bool is_unoptimised = atomic_load(&generation->is_unoptimised);
     route_set_generation(route, generation);
-    atomic_fetch_add(&route->counters.reloads, 1);
+    atomic_fetch_add(&route->counters->reloads, 1);
     log_say("%s: %s: %s%s", route->path, route->run.path, why,
             is_unoptimised ? ", unoptimised for now" : "");
 }
@@ -81,17 +82,17 @@ static bool is_unoptimised(struct route *route) {
     return is_so;
 }
 
-/* True: a signal asked for a reload. False: look for images again. */
+/* True: a signal asked for a reload. False: look again. */
 static bool wait_for_work(const struct server *server) {
     struct timespec until;
-    bool is_waiting_for_images = false;
-    for (size_t i = 0; i < server->routes_count; i++)
-        is_waiting_for_images |= is_unoptimised(server->routes[i]);
+    bool is_awaiting = routes_reap(server);
+    for (size_t i = 0; i < server->routes.count; i++)
+        is_awaiting |= is_unoptimised(server->routes.rows[i]);
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LOOK_SECONDS;
     pthread_mutex_lock(&keeper.lock);
     while (!keeper.is_reload_wanted) {
-        if (!is_waiting_for_images)
+        if (!is_awaiting)
             pthread_cond_wait(&keeper.changed, &keeper.lock);
         else if (pthread_cond_timedwait(&keeper.changed, &keeper.lock, &until) == ETIMEDOUT)
             break;
@@ -102,13 +103,22 @@ static bool wait_for_work(const struct server *server) {
     return is_reload;
 }
 
+static void log_usage(const char *text) {
+    log_say("%s", text);
+}
+
 static void *keep(void *argument) {
     struct server *server = argument;
+    server->report.take = log_usage; /* of routes that are made from here on */
     for (;;) {
         const bool is_reload = wait_for_work(server);
-        for (size_t i = 0; i < server->routes_count; i++) {
-            struct route *route = server->routes[i];
-            if (is_reload)
+        if (is_reload && server->routes_file != NULL && !routes_reload(server))
+            continue;
+        for (size_t i = 0; i < server->routes.count; i++) {
+            struct route *route = server->routes.rows[i];
+            if (route->has_just_started)
+                route->has_just_started = false;
+            else if (is_reload)
                 renew(route, "reloaded");
             else if (is_unoptimised(route) && is_optimised(route))
                 renew(route, "goes on with the optimised image");

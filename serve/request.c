@@ -151,6 +151,14 @@ static bool has_clear_length(struct request *request) {
     return length == NULL || parse_number(length, UINT64_MAX - 1, &request->content_length);
 }
 
+/* A lone CR would be an end of a line to some. */
+static bool has_clear_target(const char *target) {
+    for (; *target != '\0'; target++)
+        if ((unsigned char)*target <= ' ' || *target == 0x7f)
+            return false;
+    return true;
+}
+
 /* One host, that of the target if that has one. */
 static bool has_clear_host(const struct request *request, const char *target) {
     const char *host = request_header(request, "Host"), *authority = authority_of(target);
@@ -174,8 +182,9 @@ unsigned request_make(struct request *ret_request, const struct request_parts *p
         return 503;
     copy_parts(&request, parts, target);
     request.path_info = request.path;
-    if (!decode(request.path) || !has_clear_headers(&request) || !has_clear_coding(parts) ||
-        !has_clear_length(&request) || !has_clear_host(&request, parts->target)) {
+    if (!has_clear_target(target) || !decode(request.path) || !has_clear_headers(&request) ||
+        !has_clear_coding(parts) || !has_clear_length(&request) ||
+        !has_clear_host(&request, parts->target)) {
         free(request.block);
         return 400;
     }
@@ -192,7 +201,7 @@ struct exchange *exchange_for_path(struct route *route, const char *target) {
         exchange_unref(exchange);
         return NULL;
     }
-    exchange->route = route;
+    exchange->route = route_use(route);
     if (strlen(exchange->request.path) > route->path_bytes)
         exchange->request.path_info = exchange->request.path + route->path_bytes;
     strcpy(exchange->server_name, "localhost");

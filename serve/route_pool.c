@@ -2,10 +2,12 @@
  * serve/route_pool.c: the workers of a route: threads with a sandbox each, which stays with its
  * thread, because some kernels take milliseconds to move a VM to another one. A request waits in
  * the route's queue for the first worker that is free. After it, the worker makes its sandbox clean
- * at once, and before it, if that failed or there is a new generation.
+ * at once, and before it, if that failed or there is a new generation. A worker that can have no
+ * sandbox leaves the requests to those that have one, and tries again now and then.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "serve.h"
 
@@ -71,20 +73,37 @@ bool route_withdraw(struct route *route, struct exchange *exchange, enum exchang
     return true;
 }
 
-/* The next one; NULL: there is a new generation, or the route stops. Its share is the caller's. */
+static bool works_locked(const struct route *route) {
+    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++)
+        if (!route->workers[i].has_failed)
+            return true;
+    return false;
+}
+
+static struct exchange *take_first_locked(struct route *route) {
+    struct exchange *exchange = route->first;
+    if (exchange == NULL)
+        return NULL;
+    route->first = exchange->next;
+    if (route->first == NULL)
+        route->last = NULL;
+    route->queued_count--;
+    return exchange;
+}
+
+/* The next one; NULL: there is a new generation, the route stops, or the request is for a worker
+ * that has a sandbox. Its share is the caller's. */
 static struct exchange *next_exchange(struct worker *worker) {
     struct route *route = worker->route;
+    struct exchange *exchange = NULL;
     pthread_mutex_lock(&route->lock);
     while (route->first == NULL && !route->is_stopping &&
            (worker->generation == route->generation || worker->has_failed))
         pthread_cond_wait(&route->changed, &route->lock);
-    struct exchange *exchange = route->first;
-    if (exchange != NULL) {
-        route->first = exchange->next;
-        if (route->first == NULL)
-            route->last = NULL;
-        route->queued_count--;
-    }
+    if (worker->has_failed && works_locked(route))
+        pthread_cond_signal(&route->changed); /* it was woken instead of another one */
+    else
+        exchange = take_first_locked(route);
     pthread_mutex_unlock(&route->lock);
     return exchange;
 }
@@ -124,8 +143,8 @@ static bool make_clean(struct worker *worker) {
             status = load(worker, generation, &err);
     }
     worker->is_clean = status == 0;
-    worker->has_failed = status != 0;
-    if (status != 0)
+    const bool had_failed = atomic_exchange(&worker->has_failed, status != 0);
+    if (status != 0 && !had_failed)
         log_say("%s: there is no sandbox for a request: %s", worker->route->path, err.message);
     generation_unref(generation);
     return status == 0;
@@ -168,11 +187,20 @@ static void warm_up(struct worker *worker) {
     exchange_unref(exchange);
 }
 
+static void worker_done(struct worker *worker) {
+    husk_sandbox_free(worker->sandbox);
+    generation_unref(worker->generation);
+}
+
 static void *work(void *argument) {
     struct worker *worker = argument;
     const struct generation *warmed = NULL;
+    const struct timespec moment = {.tv_sec = 1};
     while (!is_stopping(worker->route)) {
-        (void)make_clean(worker);
+        if (!make_clean(worker) && route_works(worker->route)) {
+            nanosleep(&moment, NULL);
+            continue;
+        }
         if (worker->route->warm != NULL && worker->sandbox != NULL &&
             worker->generation != warmed) {
             warmed = worker->generation;
@@ -183,8 +211,7 @@ static void *work(void *argument) {
         if (exchange != NULL)
             serve(worker, exchange);
     }
-    husk_sandbox_free(worker->sandbox);
-    generation_unref(worker->generation);
+    worker_done(worker);
     return NULL;
 }
 
@@ -209,7 +236,8 @@ int route_start(struct route *route, struct husk_error *err) {
             return status;
         if (i == 0)
             worker->generation = generation_ref(generation);
-        if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+        worker->has_thread = pthread_create(&worker->thread, NULL, work, worker) == 0;
+        if (!worker->has_thread)
             return cli_error(err, HUSK_E_SYS, "no thread can be started");
     }
     return 0;
@@ -220,9 +248,12 @@ void route_stop(struct route *route) {
     route->is_stopping = true;
     pthread_cond_broadcast(&route->changed);
     pthread_mutex_unlock(&route->lock);
-    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++)
-        if (route->workers[i].route != NULL)
+    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++) {
+        if (route->workers[i].has_thread)
             pthread_join(route->workers[i].thread, NULL);
+        else
+            worker_done(&route->workers[i]);
+    }
     free(route->workers);
     route->workers = NULL;
     generation_unref(route->generation);
@@ -230,10 +261,18 @@ void route_stop(struct route *route) {
 }
 
 bool route_works(struct route *route) {
-    bool works = false;
     pthread_mutex_lock(&route->lock);
-    for (unsigned i = 0; i < route->workers_count && route->workers != NULL; i++)
-        works |= !route->workers[i].has_failed;
+    const bool works = works_locked(route);
     pthread_mutex_unlock(&route->lock);
     return works;
+}
+
+void route_say(const struct route *route) {
+    static const char *const kinds[] = {[GUEST_CGI] = "a program, by CGI",
+                                        [GUEST_STANDING] = "a program that stands at its input",
+                                        [GUEST_BYTES] = "a function"};
+    log_say("%s = %s: %s, %u worker%s%s", route->path, route->run.path,
+            kinds[route->generation->kind], route->workers_count,
+            route->workers_count == 1 ? "" : "s",
+            atomic_load(&route->generation->is_unoptimised) ? ", unoptimised for now" : "");
 }

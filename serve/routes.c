@@ -28,32 +28,66 @@ static bool is_at(const struct route *route, const char *path) {
            (path[route->path_bytes] == '/' || path[route->path_bytes] == '\0');
 }
 
-struct route *routes_find(const struct server *server, const char *path) {
+static struct route *find_locked(const struct route_table *routes, const char *path) {
     struct route *found = NULL;
-    for (size_t i = 0; i < server->routes_count; i++) {
-        struct route *route = server->routes[i];
+    for (size_t i = 0; i < routes->count; i++) {
+        struct route *route = routes->rows[i];
         if (is_at(route, path) && (found == NULL || route->path_bytes > found->path_bytes))
             found = route;
     }
     return found;
 }
 
-/* ---- The file ---- */
-
-static int line_error(const struct server *server, unsigned line, const char *what) {
-    return report_usage(&server->report, "%s, line %u: %s", server->routes_file, line, what);
+struct route *route_use(struct route *route) {
+    atomic_fetch_add(&route->uses, 1);
+    return route;
 }
 
-/* The whole file, with a NUL behind it. */
-static int read_file(struct server *server) {
+struct route *routes_take(struct server *server, const char *path) {
+    pthread_mutex_lock(&server->routes_lock);
+    struct route *found = find_locked(&server->routes, path);
+    if (found != NULL)
+        (void)route_use(found);
+    pthread_mutex_unlock(&server->routes_lock);
+    return found;
+}
+
+void route_release(struct route *route) {
+    if (route != NULL)
+        atomic_fetch_sub(&route->uses, 1);
+}
+
+/* ---- The table ---- */
+
+bool routes_add(struct route_table *table, struct route *route) {
+    struct route **grown = realloc(table->rows, (table->count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    table->rows = grown;
+    table->rows[table->count++] = route;
+    return true;
+}
+
+void routes_done(struct route_table *table) {
+    for (size_t i = 0; i < table->count; i++)
+        route_free(table->rows[i]);
+    free(table->rows);
+    *table = (struct route_table){0};
+}
+
+/* ---- The file ---- */
+
+/* The whole file, with a NUL behind it; its owner frees it, also on failure. */
+static int read_file(const struct server *server, char **ret_text) {
     struct stat st;
     size_t count = 0;
     ssize_t got = -1;
+    char *text = *ret_text = malloc(ROUTES_MAX_BYTES + 1);
     const int fd = open(server->routes_file, O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
         errno = EISDIR;
-    else if (fd >= 0 && (server->routes_text = malloc(ROUTES_MAX_BYTES + 1)) != NULL)
-        while ((got = read(fd, server->routes_text + count, ROUTES_MAX_BYTES - count)) > 0)
+    else if (fd >= 0 && text != NULL)
+        while ((got = read(fd, text + count, ROUTES_MAX_BYTES - count)) > 0)
             count += (size_t)got;
     const int number = errno;
     if (fd >= 0)
@@ -62,8 +96,8 @@ static int read_file(struct server *server) {
         return report_usage(&server->report, "%s: %s", server->routes_file, strerror(number));
     if (count == ROUTES_MAX_BYTES)
         return report_usage(&server->report, "%s: has 1 MiB or more", server->routes_file);
-    server->routes_text[count] = '\0';
-    if (strlen(server->routes_text) != count)
+    text[count] = '\0';
+    if (strlen(text) != count)
         return report_usage(&server->report, "%s: has a NUL", server->routes_file);
     return CLI_OK;
 }
@@ -92,7 +126,7 @@ static char *next_word(char **at, bool *ret_is_bad) {
 }
 
 /* Of what a label may have: see husk_sandbox_set_label(). */
-static const char *what_is_wrong(const struct server *server, const char *path) {
+static const char *what_is_wrong(const struct route_table *table, const char *path) {
     const size_t bytes = strlen(path);
     if (path[0] != '/')
         return "a route begins with a path, such as /api";
@@ -104,64 +138,100 @@ static const char *what_is_wrong(const struct server *server, const char *path) 
         if (path[i] <= ' ' || path[i] > '~' || strchr("?#%\"\\", path[i]) != NULL)
             return "the path of a route has printable characters of ASCII, decoded, without "
                    "? # % \" and \\";
-    for (size_t i = 0; i < server->routes_count; i++)
-        if (strcmp(server->routes[i]->path, path) == 0)
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->rows[i]->path, path) == 0)
             return "this path has a route already";
     return NULL;
 }
 
-/* words: of the line, "husk" in the place of '='. */
-static int take_route(struct server *server, unsigned line, char **words, int count) {
+/* One line: where it is, what it says. */
+struct line {
+    struct server *server;
+    unsigned number;
+    int count;
+    char *text, **words; /* the words, and NULL */
+};
+
+static int this_line(const struct line *line, const char *what) {
+    return report_usage(&line->server->report, "%s, line %u: %s", line->server->routes_file,
+                        line->number, what);
+}
+
+/* The route takes the line over, also on failure. */
+static int make_route(struct line *line, struct route **ret_route) {
     static char program[] = "serve";
-    const char *wrong = what_is_wrong(server, words[0]);
+    char **words = line->words;
     int end = 2;
-    if (wrong != NULL)
-        return line_error(server, line, wrong);
-    if (count < 3 || strcmp(words[1], "=") != 0)
-        return line_error(server, line, "a route is written /path = module.wasm [options]");
-    words[1] = program;
-    while (end < count && strcmp(words[end], "--") != 0)
+    words[1] = program; /* in the place of '=' */
+    while (end < line->count && strcmp(words[end], "--") != 0)
         end++;
-    char **args = end < count ? &words[end + 1] : &words[count];
-    int code = route_add(server, words[0], end - 1, &words[1], args);
-    return code != 0 ? line_error(server, line, "this route is not understood") : CLI_OK;
+    const struct route_source source = {.path = words[0],
+                                        .argc = end - 1,
+                                        .argv = &words[1],
+                                        .args = &words[end < line->count ? end + 1 : end],
+                                        .line = line->text,
+                                        .words = words};
+    line->text = NULL;
+    line->words = NULL;
+    const int code = route_make(line->server, &source, ret_route);
+    return code != 0 ? this_line(line, "this route is not understood") : CLI_OK;
 }
 
-static int take_line(struct server *server, unsigned line, char *text) {
-    char **words = &server->routes_words[server->routes_words_count];
-    bool is_bad = false;
-    int count = 0;
-    char *word;
-    while (count < LINE_WORDS_MAX && (word = next_word(&text, &is_bad)) != NULL) {
-        if (is_bad)
-            return line_error(server, line, "a quotation mark has no second one");
-        words[count++] = word;
+static int take_route(struct line *line, struct route_table *table) {
+    struct route *route = NULL;
+    const char *wrong = what_is_wrong(table, line->words[0]);
+    if (wrong != NULL)
+        return this_line(line, wrong);
+    if (line->count < 3 || strcmp(line->words[1], "=") != 0)
+        return this_line(line, "a route is written /path = module.wasm [options]");
+    const int code = make_route(line, &route);
+    if (code == 0 && !routes_add(table, route)) {
+        route_free(route);
+        return this_line(line, "out of memory");
     }
-    if (count == LINE_WORDS_MAX)
-        return line_error(server, line, "there are 256 words or more");
-    words[count] = NULL;
-    server->routes_words_count += (size_t)count + 1;
-    return count != 0 ? take_route(server, line, words, count) : CLI_OK;
+    return code;
 }
 
-int routes_read(struct server *server) {
-    int code = read_file(server);
-    if (code != 0)
-        return code;
-    const size_t bytes = strlen(server->routes_text);
-    /* a word and its end have two bytes at least; a line that is empty has one word, its end */
-    server->routes_words = calloc(2 * bytes + 4, sizeof *server->routes_words);
-    if (server->routes_words == NULL)
-        return report_usage(&server->report, "out of memory");
-    char *line = server->routes_text;
-    for (unsigned number = 1; line != NULL && code == 0; number++) {
-        char *end = strchr(line, '\n');
+static int split(struct line *line) {
+    char *at = line->text, *word;
+    bool is_bad = false;
+    while (line->count < LINE_WORDS_MAX && (word = next_word(&at, &is_bad)) != NULL) {
+        if (is_bad)
+            return this_line(line, "a quotation mark has no second one");
+        line->words[line->count++] = word;
+    }
+    return line->count == LINE_WORDS_MAX ? this_line(line, "there are 256 words or more") : CLI_OK;
+}
+
+static int take_line(struct line *line, struct route_table *table, const char *text) {
+    line->text = strdup(text);
+    line->words = calloc(LINE_WORDS_MAX + 1, sizeof *line->words);
+    line->count = 0;
+    int code =
+        line->text == NULL || line->words == NULL ? this_line(line, "out of memory") : split(line);
+    if (code == 0 && line->count != 0)
+        code = take_route(line, table);
+    free(line->text);
+    free((void *)line->words);
+    return code;
+}
+
+int routes_read(struct server *server, struct route_table *ret_table) {
+    struct line line = {.server = server};
+    char *text = NULL;
+    int code = read_file(server, &text);
+    for (char *from = text; code == 0 && from != NULL;) {
+        char *end = strchr(from, '\n');
         if (end != NULL)
             *end = '\0';
-        code = take_line(server, number, line);
-        line = end != NULL ? end + 1 : NULL;
+        line.number++;
+        code = take_line(&line, ret_table, from);
+        from = end != NULL ? end + 1 : NULL;
     }
-    if (code == 0 && server->routes_count == 0)
+    free(text);
+    if (code == 0 && ret_table->count == 0)
         code = report_usage(&server->report, "%s: has no route", server->routes_file);
+    if (code != 0)
+        routes_done(ret_table);
     return code;
 }

@@ -8,11 +8,12 @@
  *   handler.c, handler_cgi.c      one request in one sandbox
  *   generation.c                  a route's module: compiled, initialised, as a snapshot
  *   keeper.c                      new generations: reloads, optimised images
+ *   reload.c                      the routes file, read again
  *   log.c, access_log.c, metrics.c
  *   serve_main.c, serve_options.c, routes.c, listeners.c   the process and its command line
  *
- * Locks, in the order in which they are taken: of the list of connections, of a route, of an
- * exchange.
+ * Locks, in the order in which they are taken: of the list of connections, of the routes, of a
+ * route, of an exchange.
  */
 #ifndef SERVE_SERVE_H
 #define SERVE_SERVE_H
@@ -48,6 +49,8 @@ struct generation {
     husk_func func;
     atomic_bool is_unoptimised; /* an optimised image is awaited */
 };
+/* A file that cannot be read a second time, and may make its reader wait. */
+bool is_pipe(const char *path);
 /* Compile or open the route's module, initialise it, take the snapshot. */
 int generation_make(struct route *route, struct generation **ret_generation,
                     struct husk_error *err);
@@ -57,7 +60,9 @@ void generation_unref(struct generation *generation);
 /* ---- routes ---- */
 #define STATUS_MAX 600
 #define ROUTE_BUCKETS 24 /* powers of two, of microseconds */
+/* Of a path: routes of one path that follow each other share them. */
 struct route_counters {
+    atomic_uint shares;
     atomic_ullong by_status[STATUS_MAX]; /* [0]: the client left before it got one */
     atomic_ullong by_end[END_FAILED + 1];
     atomic_ullong duration_buckets[ROUTE_BUCKETS];
@@ -68,6 +73,7 @@ struct route_counters {
 struct worker {
     struct route *route;
     pthread_t thread;
+    bool has_thread;
     husk_sandbox *sandbox;
     struct generation *generation; /* that the sandbox has */
     bool is_clean;                 /* the sandbox is as the snapshot */
@@ -77,7 +83,16 @@ struct worker {
     uint64_t deadline_ns; /* its wait in the queue is a part of its time */
 };
 
+/* Where a route's words are: on the command line, or in a line of the routes file. */
+struct route_source {
+    char *path;
+    int argc; /* those from the program's name on, up to "--" */
+    char **argv;
+    char **args;         /* those behind "--", and NULL */
+    char *line, **words; /* what all of this points into, if it is the route's own; else NULL */
+};
 struct route {
+    struct route_source source;
     struct run run; /* module, environment, directories, limits */
     const char *path;
     size_t path_bytes; /* without a '/' at its end: "" for "/" */
@@ -88,7 +103,10 @@ struct route {
     uint64_t init_ns, max_body_bytes, max_response_bytes;
     unsigned workers_count;
     bool is_of_file; /* the words that are read are of the routes file */
-    struct route_counters counters;
+    struct route_counters *counters;
+    atomic_uint uses;           /* exchanges that have it */
+    bool has_just_started;      /* by a reload: its module was read a moment ago */
+    struct route *next_retired; /* reload.c */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -109,9 +127,10 @@ void route_set_generation(struct route *route, struct generation *generation);
 struct generation *route_generation(struct route *route); /* a share */
 /* The optimised image will not come. */
 void route_accept_unoptimised(struct route *route);
-/* End the workers, once the queue is empty. */
+/* End the workers, once the queue is empty. A route that did not start can be stopped, too. */
 void route_stop(struct route *route);
 bool route_works(struct route *route);
+void route_say(const struct route *route); /* what it is: to the log */
 
 /* handler.c: one request in a clean sandbox; how it ended. handler_cgi.c: what the guest gets. */
 void handler_run(struct worker *worker, struct exchange *exchange);
@@ -141,22 +160,24 @@ const char *request_header(const struct request *request, const char *name);
 struct exchange *exchange_for_path(struct route *route, const char *target);
 
 /* ---- serve_options.c, routes.c ---- */
+struct route_table {
+    struct route **rows;
+    size_t count;
+};
 enum access_format { ACCESS_NONE, ACCESS_COMMON, ACCESS_JSON };
 struct server {
     struct report report;
     struct run run, metrics_run; /* for --listen, --metrics */
     const char *health;          /* path; NULL: none */
     const char *routes_file;     /* NULL: none */
-    char *routes_text, **routes_words;
-    size_t routes_words_count;
-    int argc; /* the words of the command line, up to "--" */
+    int argc;                    /* the words of the command line, up to "--" */
     char **argv;
     enum access_format access_format;
     uint64_t max_wait_ns, client_ns, drain_ns;
     uint64_t max_bodies_bytes;
     uint32_t max_connections, http_threads;
-    struct route **routes;
-    size_t routes_count;
+    pthread_mutex_t routes_lock; /* of `routes`, which the keeper alone changes */
+    struct route_table routes;
     husk_engine *engine;
     atomic_bool is_draining;
     atomic_ullong held_bytes;    /* of requests' bodies, in memory */
@@ -164,14 +185,32 @@ struct server {
     atomic_ullong last_request_ns;
     atomic_uint connections_count;
     atomic_ullong connections_total, slow_clients, unrouted;
+    atomic_ullong refused_reloads; /* of the routes file */
 };
 /* *ret_is_done: help was asked for, and printed. Returns an exit code. */
 int server_take_options(struct server *server, int argc, char **argv, bool *ret_is_done);
 void server_options_done(struct server *server);
-int routes_read(struct server *server);
-struct route *routes_find(const struct server *server, const char *path);
-/* One route, from the command line's options and its own words, of which the first is the file. */
-int route_add(struct server *server, char *path, int argc, char **argv, char **words);
+/* The routes file, as routes that have not started. On failure, the table is empty. */
+int routes_read(struct server *server, struct route_table *ret_table);
+/* False: no memory. */
+bool routes_add(struct route_table *table, struct route *route);
+/* Of routes that did not start. */
+void routes_done(struct route_table *table);
+/* The route of a path, which cannot go away until route_release(). NULL: there is none. */
+struct route *routes_take(struct server *server, const char *path);
+struct route *route_use(struct route *route);
+void route_release(struct route *route);
+/* One route, from the command line's options and its own. What its words point into is the route's
+ * from here on, also on failure. */
+int route_make(struct server *server, const struct route_source *source, struct route **ret_route);
+/* It has not started, or was stopped. */
+void route_free(struct route *route);
+
+/* reload.c, on the keeper's thread. routes_reload() reads the routes file again; false: it is
+ * wrong, which was logged, and nothing has changed. routes_reap() frees the routes that are gone
+ * from it and that no request has; true: there are more. */
+bool routes_reload(struct server *server);
+bool routes_reap(const struct server *server);
 
 /* listeners.c: opens what --listen names, and takes what systemd hands over. */
 int sockets_open(struct run *run, bool has_activation, struct husk_error *err);

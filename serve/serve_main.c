@@ -1,9 +1,10 @@
 /*
- * erve/serve_main.c: husk-serve, which husk serve executes: a program of its own, so that husk
+ * serve/serve_main.c: husk-serve, which husk serve executes: a program of its own, so that husk
  * itself needs no HTTP library. It starts, waits for signals, and ends:
  *
  *   SIGTERM, SIGINT   no new connections; what was accepted is finished; a second one ends at once
- *   SIGHUP            modules are read again, and begin to serve when they are ready
+ *   SIGHUP            the routes file and the modules are read again, and begin to serve when they
+ *                     are ready
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -97,19 +98,6 @@ static int next_signal(int timeout_ms) {
 
 /* ---- Starting ---- */
 
-static void say_ready(const struct server *server) {
-    static const char *const kinds[] = {[GUEST_CGI] = "a program, by CGI",
-                                        [GUEST_STANDING] = "a program that stands at its input",
-                                        [GUEST_BYTES] = "a function"};
-    for (size_t i = 0; i < server->routes_count; i++) {
-        const struct route *route = server->routes[i];
-        log_say("%s = %s: %s, %u worker%s%s", route->path, route->run.path,
-                kinds[route->generation->kind], route->workers_count,
-                route->workers_count == 1 ? "" : "s",
-                atomic_load(&route->generation->is_unoptimised) ? ", unoptimised for now" : "");
-    }
-}
-
 /* The routes first: whoever can connect is served. */
 static int start(struct server *server) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
@@ -117,11 +105,12 @@ static int start(struct server *server) {
     options.log = log_engine;
     if (husk_engine_new(&options, &server->engine, &err) != 0)
         return report_error(&server->report, NULL, &err);
-    for (size_t i = 0; i < server->routes_count; i++)
-        if (route_start(server->routes[i], &err) != 0)
-            return report_error(&server->report, server->routes[i]->run.path, &err);
+    for (size_t i = 0; i < server->routes.count; i++)
+        if (route_start(server->routes.rows[i], &err) != 0)
+            return report_error(&server->report, server->routes.rows[i]->run.path, &err);
     log_start();
-    say_ready(server);
+    for (size_t i = 0; i < server->routes.count; i++)
+        route_say(server->routes.rows[i]);
     watch_start();
     if (metrics_start(server, &err) != 0 || front_start(server, &err) != 0) {
         log_finish(); /* what was said before stands before */
@@ -184,7 +173,8 @@ static int serve(struct server *server) {
 int main(int argc, char **argv) {
     static struct server server = {.report = {.command = "serve"},
                                    .run = {.report = {.command = "serve"}},
-                                   .metrics_run = {.report = {.command = "serve"}}};
+                                   .metrics_run = {.report = {.command = "serve"}},
+                                   .routes_lock = PTHREAD_MUTEX_INITIALIZER};
     bool is_done = false;
     reserve_standard_streams();
     static sigset_t signals;

@@ -215,10 +215,15 @@ static int take_until(struct route *route) {
 }
 
 static int take_warm(struct route *route) {
+    const struct request_parts parts = {.method = "GET", .version = "HTTP/1.1", .target = optarg};
+    struct request request;
     route->warm = optarg;
-    if (optarg[0] == '/')
+    if (optarg[0] == '/' && request_make(&request, &parts) == 0) {
+        free(request.block);
         return CLI_OK;
-    return report_usage(&route->run.report, "--warm wants a path such as /, not '%s'", optarg);
+    }
+    return report_usage(&route->run.report, "--warm wants a path such as /, encoded, not '%s'",
+                        optarg);
 }
 
 static int take_opt_level(struct run *run) {
@@ -227,11 +232,18 @@ static int take_opt_level(struct run *run) {
     return report_usage(&run->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
 }
 
+/* A reload must not wait for whoever writes into a pipe, and at the start it may be one. */
+static int take_env_file(struct run *run) {
+    if (run->report.take != NULL && is_pipe(optarg))
+        return report_usage(&run->report, "--env-file %s is a pipe, which was read once", optarg);
+    return run_add_env_file(run, optarg);
+}
+
 static int take_guest_option(struct run *run, int option) {
     const struct report *report = &run->report;
     switch (option) {
     case OPT_ENV: return run_add_env(run, optarg);
-    case OPT_ENV_FILE: return run_add_env_file(run, optarg);
+    case OPT_ENV_FILE: return take_env_file(run);
     case OPT_INHERIT_ENV: return run_inherit_env(run, optarg);
     case OPT_DIR: return take_dir_option(run, optarg);
     case OPT_MAX_PRIVATE: return take_size(report, "--max-private", &run->private_max_bytes);
@@ -274,10 +286,10 @@ static int take_route_option(struct route *route, int option) {
  * is the first of these. */
 static int take_words(struct server *server, struct route *route, int argc, char **argv,
                       bool *ret_has_help) {
-    int option;
+    int option, row = 0;
     optind = 0;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":hO:", serve_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":hO:", serve_options, &row)) != -1) {
         int code = CLI_OK;
         if (option == 'h' && ret_has_help != NULL) {
             *ret_has_help = true;
@@ -292,8 +304,9 @@ static int take_words(struct server *server, struct route *route, int argc, char
         else if (route != NULL && !is_servers(option))
             code = take_route_option(route, option);
         else if (route != NULL && route->is_of_file)
-            code = report_usage(&server->report, "%s: option %s is the server's, and not a route's",
-                                server->routes_file, argv[optind - 1]);
+            code =
+                report_usage(&server->report, "%s: option --%s is the server's, and not a route's",
+                             server->routes_file, serve_options[row].name);
         if (code != 0)
             return code;
     }
@@ -351,32 +364,71 @@ static int take_module(struct route *route, int argc, char **argv, char **words)
     return CLI_OK;
 }
 
-int route_add(struct server *server, char *path, int argc, char **argv, char **words) {
-    struct route **grown =
-        realloc(server->routes, (server->routes_count + 1) * sizeof(struct route *));
+static struct route *route_new(struct server *server, const struct route_source *source) {
     struct route *route = calloc(1, sizeof *route);
-    if (grown != NULL)
-        server->routes = grown;
-    if (grown == NULL || route == NULL) {
+    if (route == NULL || (route->counters = calloc(1, sizeof *route->counters)) == NULL) {
         free(route);
-        return report_usage(&server->report, "out of memory");
+        free(source->line);
+        free((void *)source->words);
+        return NULL;
     }
-    server->routes[server->routes_count++] = route;
+    route->source = *source;
+    route->path = source->path;
+    route->path_bytes = strcmp(source->path, "/") == 0 ? 0 : strlen(source->path);
+    atomic_init(&route->counters->shares, 1);
     route_defaults(route, server);
-    route->path = path;
-    route->path_bytes = strcmp(path, "/") == 0 ? 0 : strlen(path);
+    return route;
+}
+
+int route_make(struct server *server, const struct route_source *source, struct route **ret_route) {
+    struct route *route = route_new(server, source);
+    if (route == NULL)
+        return report_usage(&server->report, "out of memory");
     int code = CLI_OK;
     if (server->routes_file != NULL) { /* the command line's first */
         code = take_words(server, route, server->argc, server->argv, NULL);
         route->is_of_file = true;
     }
     if (code == 0)
-        code = take_words(server, route, argc, argv, NULL);
-    return code != 0 ? code : take_module(route, argc, argv, words);
+        code = take_words(server, route, source->argc, source->argv, NULL);
+    if (code == 0)
+        code = take_module(route, source->argc, source->argv, source->args);
+    if (code == 0)
+        *ret_route = route;
+    else
+        route_free(route);
+    return code;
+}
+
+void route_free(struct route *route) {
+    if (route == NULL)
+        return;
+    run_env_done(&route->run);
+    dirs_done(&route->run);
+    if (atomic_fetch_sub(&route->counters->shares, 1) == 1)
+        free(route->counters);
+    pthread_cond_destroy(&route->changed);
+    pthread_mutex_destroy(&route->lock);
+    free(route->source.line);
+    free((void *)route->source.words);
+    free(route);
+}
+
+/* The module of the command line, for all paths. */
+static int take_one_route(struct server *server, int argc, char **argv, char **args) {
+    static char root[] = "/";
+    const struct route_source source = {.path = root, .argc = argc, .argv = argv, .args = args};
+    struct route *route = NULL;
+    const int code = route_make(server, &source, &route);
+    if (code == 0 && !routes_add(&server->routes, route)) {
+        route_free(route);
+        return report_usage(&server->report, "out of memory");
+    }
+    return code;
 }
 
 int server_take_options(struct server *server, int argc, char **argv, bool *ret_is_done) {
-    static char root[] = "/", *no_words[] = {NULL};
+    static char *no_words[] = {NULL};
     const int count = words_before_end(argc, argv);
     char **words = count < argc ? argv + count + 1 : no_words;
     server->max_wait_ns = DEFAULT_MAX_WAIT_NS;
@@ -392,29 +444,17 @@ int server_take_options(struct server *server, int argc, char **argv, bool *ret_
     if (code != 0 || *ret_is_done)
         return code;
     if (server->routes_file == NULL)
-        code = route_add(server, root, count, argv, words);
+        code = take_one_route(server, count, argv, words);
     else if (optind < count || words[0] != NULL)
         code = report_usage(&server->report, "'%s': with --routes, modules stand in that file",
                             optind < count ? argv[optind] : words[0]);
     else
-        code = routes_read(server);
+        code = routes_read(server, &server->routes);
     if (code == 0 && server->run.listeners.count == 0 && getenv("LISTEN_FDS") == NULL)
         code = take_listen_option(&server->run, "--listen", DEFAULT_LISTEN);
     return code;
 }
 
 void server_options_done(struct server *server) {
-    for (size_t i = 0; i < server->routes_count; i++) {
-        struct route *route = server->routes[i];
-        run_env_done(&route->run);
-        dirs_done(&route->run);
-        pthread_cond_destroy(&route->changed);
-        pthread_mutex_destroy(&route->lock);
-        free(route);
-    }
-    free(server->routes);
-    server->routes = NULL;
-    server->routes_count = 0;
-    free(server->routes_text);
-    free((void *)server->routes_words);
+    routes_done(&server->routes);
 }

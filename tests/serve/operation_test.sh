@@ -33,6 +33,10 @@ for row in 'husk_serve_requests_total{route="/fib",code="200"} 1' 'husk_serve_re
 done
 same "lines of the metrics that are none" \
     "$(grep -vcE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [-+0-9.eInf]+)$' "$scratch/metrics")" 0
+same "names that are one without _total" "$(sed -nE 's/^# TYPE ([a-z_]+) .*/\1/p' "$scratch/metrics" | sed 's/_total$//' | sort | uniq -d)" ""
+same "two scrapes on one connection" "$(curl -s -m 20 -o /dev/null -w '%{http_code} %{num_connects}\n' "$metrics/metrics" "$metrics/metrics" -o /dev/null)" "200 1
+200 0"
+same "metrics are not posted" "$(curl -s -m 20 -o /dev/null -w '%{http_code}' -d x "$metrics/metrics")" 405
 same "the health, beside the metrics" "$(curl -s -m 20 "$metrics/healthz")" ok
 same "no metrics for the world" "$(curl -s -m 20 -o /dev/null -w '%{http_code}' "$url/metrics")" 404
 get '/greet?"\' -H 'Host: h'
@@ -130,6 +134,28 @@ check "connections leave descriptors for a reload" wait_for_log "app.wasm: reloa
 same "and it has all that it needs" "$(grep -c "Too many open files" "$scratch/log")" 0
 wait $silent
 stop
+
+# ---- Too little of everything ----
+
+out=$(ulimit -n 40; timeout 60 "$husk" serve --listen 127.0.0.1:0 --workers 8 "$hostile" 2>&1 </dev/null)
+same "too few descriptors for the workers: exit code" $? 125
+contains "too few descriptors for the workers" "$out" "there are 40 descriptors (ulimit -n), and all routes' workers need 56"
+if grep -q 'lib[at]san' <(ldd "$HUSK_BUILD/husk-serve"); then
+    skip "too few virtual machines" "a sanitizer wants to be the first library"
+else
+    export LD_PRELOAD=$HUSK_BUILD/tests/serve-guests/few_vms.so FEW_VMS=3
+    serve "$hostile" --workers 6 --metrics 127.0.0.1:0 || finish
+    unset LD_PRELOAD FEW_VMS
+    check "too few virtual machines for the workers: it is said" wait_for_log "there is no sandbox for a request"
+    for i in $(seq 40); do
+        curl -s -m 20 -o /dev/null -w '%{http_code}\n' "$url/canary?$i"
+    done >"$scratch/codes"
+    same "and those that have one serve" "$(sort "$scratch/codes" | uniq -c | tr -s ' ')" " 40 200"
+    answers "it is healthy" /healthz 200 ok
+    check "each worker says it once" test "$(grep -c "there is no sandbox" "$scratch/log")" -le 5
+    stop
+    same "the server ends well" "$code" 0
+fi
 
 # ---- The end ----
 

@@ -85,6 +85,23 @@ second d 1"
 stop
 same "the server ends well, after all that" "$code" 0
 
+# ---- Files ----
+
+mkdir "$scratch/host"
+# files MODE SECOND LEFT: of two requests that each write a file, what the second one finds, and what is on the host after both
+files() {
+    rm -f "$scratch/host/left"
+    serve "$hostile" --workers 1 --dir "$scratch/host::/tmp$1" || finish
+    answers "files${1:-, as they are}: the first request" "/canary?f1" 200 "canary f1 clean"
+    answers "files${1:-, as they are}: the second one" "/canary?f2" 200 "canary f2 $2"
+    same "files${1:-, as they are}: on the host" "$(cat "$scratch/host/left" 2>/dev/null)" "$3"
+    stop
+}
+files "" clean ""
+files ::cow clean ""
+files ::ro clean ""
+files ::rw "a file was left" f2
+
 # ---- Functions, and programs that stand ----
 
 serve "$examples/handle.wasm" || finish
@@ -133,6 +150,8 @@ refuses "standard input" 2 "not standard input" -
 refuses "a bad address" 2 "--listen wants ADDRESS:PORT" --listen 80 "$hostile"
 refuses "an unknown option" 2 "bad option '--frobnicate'" --frobnicate "$hostile"
 refuses "no time" 2 "--timeout wants a time" --timeout soon "$hostile"
+refuses "a path for warming up that is none" 2 "--warm wants a path" --warm "/a b" "$hostile"
+refuses "half an escape in it" 2 "--warm wants a path" --warm "/a%4" "$hostile"
 refuses "no workers" 2 "--workers wants a number" --workers 0 "$hostile"
 refuses "a function that is not there" 125 "exports no function 'nothing'" --handler nothing "$examples/handle.wasm"
 refuses "a function of another type" 125 "no function from bytes to bytes" --handler husk_init "$examples/handle.wasm"

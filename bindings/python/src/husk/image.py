@@ -451,7 +451,7 @@ class Image:
             return None
         check(status, err)
         return Standing(
-            func=standing.func,
+            func=ffi.new("husk_func *", standing.func)[0],  # standing ends here
             type=functype_of(standing.type),
             module=py_name(standing.module, standing.module_bytes),
             name=py_name(standing.name, standing.name_bytes),
