@@ -53,8 +53,9 @@ int codegen_find_small(const struct program *program, struct lower_small **ret_s
 int codegen_find_quiet(const struct program *program, bool **ret_is_quiet, struct husk_error *err);
 
 /* codegen_parts.c: the functions of a module that a pipeline is for. begin() hides the others from
- * LLVM's passes until end(); false: there is none. */
-enum codegen_part { CODEGEN_ALL, CODEGEN_FLOATS, CODEGEN_NO_FLOATS, CODEGEN_REROLLED };
+ * LLVM's passes until end(); false: there is none. Those that may be vectorised, and of these those
+ * that compute in floating point, and those that do not; those that lower_reroll() changed. */
+enum codegen_part { CODEGEN_VECTORS, CODEGEN_FLOATS, CODEGEN_NO_FLOATS, CODEGEN_REROLLED };
 bool codegen_part_begin(struct lower_module *lm, enum codegen_part part);
 void codegen_part_end(struct lower_module *lm);
 

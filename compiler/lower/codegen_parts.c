@@ -4,6 +4,7 @@
  * pipeline runs, and loses it then: the code generator must not see it.
  */
 #include <llvm-c/Core.h>
+#include <string.h>
 
 #include "codegen_internal.h"
 
@@ -26,17 +27,18 @@ static bool computes_floats(LLVMValueRef fn) {
     return false;
 }
 
-static bool is_rerolled(LLVMValueRef fn) {
-    return LLVMGetStringAttributeAtIndex(fn, LOWER_ATTRIBUTES, LOWER_REROLLED,
-                                         sizeof LOWER_REROLLED - 1) != NULL;
+static bool has_attribute(LLVMValueRef fn, const char *attribute) {
+    const unsigned bytes = (unsigned)strlen(attribute);
+    return LLVMGetStringAttributeAtIndex(fn, LOWER_ATTRIBUTES, attribute, bytes) != NULL;
 }
 
 static bool is_in_part(LLVMValueRef fn, enum codegen_part part) {
+    const bool may_be_vectorised = !has_attribute(fn, LOWER_NOT_VECTORISED);
     switch (part) {
-    case CODEGEN_ALL: break;
-    case CODEGEN_FLOATS: return computes_floats(fn);
-    case CODEGEN_NO_FLOATS: return !computes_floats(fn);
-    case CODEGEN_REROLLED: return is_rerolled(fn);
+    case CODEGEN_VECTORS: return may_be_vectorised;
+    case CODEGEN_FLOATS: return may_be_vectorised && computes_floats(fn);
+    case CODEGEN_NO_FLOATS: return may_be_vectorised && !computes_floats(fn);
+    case CODEGEN_REROLLED: return has_attribute(fn, LOWER_REROLLED);
     }
     return true;
 }

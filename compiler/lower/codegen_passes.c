@@ -185,7 +185,7 @@ static int vectorise(struct lower_module *lm, LLVMTargetMachineRef machine,
     if (status != 0)
         return status;
     if (options->opt_level != 2)
-        return passes_run(lm, passes, machine, options);
+        return part_run(lm, CODEGEN_VECTORS, passes, machine, options);
     status = part_run(lm, CODEGEN_NO_FLOATS, passes, machine, options);
     return status == 0 ? part_run(lm, CODEGEN_FLOATS, pipeline_floats, machine, options) : status;
 }

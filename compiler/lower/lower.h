@@ -190,7 +190,9 @@ bool lower_was_tail_call(LLVMValueRef instruction);
 void lower_tails_finish(struct lower_module *lm);
 
 /* lower_widths.c: right before the loop vectoriser, hides extended counters of all widths except
- * that of addresses. The vectoriser confuses run-time checks of different widths. */
+ * that of addresses. The vectoriser confuses run-time checks of different widths. Functions with
+ * too many get the attribute, and must not be vectorised. */
+#define LOWER_NOT_VECTORISED "husk-not-vectorised"
 void lower_hide_widths(struct lower_module *lm);
 
 /* reroll.h: right before that, makes loops that the guest's compiler unrolled loops of one round

@@ -18,11 +18,24 @@
  *
  * Extensions are not only zext and sext. ScalarEvolution also makes them from a mask (and), from
  * shl + ashr, and from a remainder by a power of two.
+ *
+ * instcombine, afterwards, moves every freeze as far up as it goes, replaces other uses on its way,
+ * and numbers the block's instructions anew for each: with 2,000 freezes in a block that takes
+ * minutes. So a function with too many is given up: it is not vectorised.
  */
 #include "lower.h"
 
 #define SEARCH_MAX 64 /* values; a longer search counts as "found": to hide more is always right */
 #define ADDRESS_BITS 32
+#define HIDDEN_MAX 512 /* of a function */
+
+/* The freezes of a function. */
+struct hidden {
+    struct lower_module *lm;
+    LLVMValueRef frozen[HIDDEN_MAX];
+    uint32_t count;
+    bool is_full;
+};
 
 struct search {
     LLVMValueRef values[SEARCH_MAX];
@@ -224,16 +237,25 @@ static bool is_to_be_hidden(LLVMValueRef instruction) {
     return bits != ADDRESS_BITS && depends_on_cycle(instruction) && is_counted(instruction);
 }
 
-static void hide_instruction(struct lower_module *lm, LLVMValueRef instruction) {
-    LLVMValueRef wide = as_zero_extension(lm, instruction);
-    if (wide != NULL) {
-        LLVMReplaceAllUsesWith(instruction, wide);
-    } else if (is_to_be_hidden(instruction)) {
-        LLVMPositionBuilderBefore(lm->builder, LLVMGetNextInstruction(instruction));
-        LLVMValueRef frozen = LLVMBuildFreeze(lm->builder, instruction, "");
-        LLVMReplaceAllUsesWith(instruction, frozen);
-        LLVMSetOperand(frozen, 0, instruction);
+static void freeze(struct hidden *hidden, LLVMValueRef instruction) {
+    if (hidden->count == HIDDEN_MAX) {
+        hidden->is_full = true;
+        return;
     }
+    LLVMBuilderRef builder = hidden->lm->builder;
+    LLVMPositionBuilderBefore(builder, LLVMGetNextInstruction(instruction));
+    LLVMValueRef frozen = LLVMBuildFreeze(builder, instruction, "");
+    LLVMReplaceAllUsesWith(instruction, frozen);
+    LLVMSetOperand(frozen, 0, instruction);
+    hidden->frozen[hidden->count++] = frozen;
+}
+
+static void hide_instruction(struct hidden *hidden, LLVMValueRef instruction) {
+    LLVMValueRef wide = as_zero_extension(hidden->lm, instruction);
+    if (wide != NULL)
+        LLVMReplaceAllUsesWith(instruction, wide);
+    else if (is_to_be_hidden(instruction))
+        freeze(hidden, instruction);
 }
 
 /* ---- strides ---- */
@@ -255,7 +277,7 @@ static bool is_stored_to(LLVMValueRef value, int depth) {
 /* The vectoriser takes stores at a distance that varies for cheap, because it does not recognise
  * extended counters as strides: it computes a vector of addresses, and takes it apart for single
  * stores (sieve: 1.2 times as slow). A counter whose next value is hidden is no counter to it. */
-static void hide_stride(struct lower_module *lm, LLVMValueRef phi) {
+static void hide_stride(struct hidden *hidden, LLVMValueRef phi) {
     for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
         LLVMValueRef next = LLVMGetIncomingValue(phi, i);
         if (LLVMIsAInstruction(next) == NULL || LLVMGetInstructionOpcode(next) != LLVMAdd)
@@ -264,29 +286,46 @@ static void hide_stride(struct lower_module *lm, LLVMValueRef phi) {
         if (LLVMGetOperand(next, LLVMGetOperand(next, 0) == phi ? 0 : 1) != phi ||
             LLVMIsAConstantInt(step) != NULL || !is_stored_to(phi, 3))
             continue;
-        LLVMPositionBuilderBefore(lm->builder, LLVMGetNextInstruction(next));
-        LLVMValueRef frozen = LLVMBuildFreeze(lm->builder, next, "");
-        LLVMReplaceAllUsesWith(next, frozen);
-        LLVMSetOperand(frozen, 0, next);
+        freeze(hidden, next);
     }
 }
 
-static void hide_strides(struct lower_module *lm, LLVMBasicBlockRef block) {
+static void hide_strides(struct hidden *hidden, LLVMBasicBlockRef block) {
     LLVMValueRef at = LLVMGetFirstInstruction(block);
     for (; at != NULL && LLVMIsAPHINode(at) != NULL; at = LLVMGetNextInstruction(at))
-        if (LLVMTypeOf(at) == lm->i32)
-            hide_stride(lm, at);
+        if (LLVMTypeOf(at) == hidden->lm->i32)
+            hide_stride(hidden, at);
+}
+
+static void hide_all(struct hidden *hidden, LLVMValueRef fn) {
+    for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(fn); block != NULL;
+         block = LLVMGetNextBasicBlock(block)) {
+        for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL && !hidden->is_full;
+             at = LLVMGetNextInstruction(at))
+            if (is_scalar_integer(at))
+                hide_instruction(hidden, at);
+        hide_strides(hidden, block);
+    }
+}
+
+/* Too many: none is left. */
+static void give_up(struct hidden *hidden, LLVMValueRef fn) {
+    for (uint32_t i = 0; i < hidden->count; i++) {
+        LLVMReplaceAllUsesWith(hidden->frozen[i], LLVMGetOperand(hidden->frozen[i], 0));
+        LLVMInstructionEraseFromParent(hidden->frozen[i]);
+    }
+    LLVMAddTargetDependentFunctionAttr(fn, LOWER_NOT_VECTORISED, "");
 }
 
 void lower_hide_widths(struct lower_module *lm) {
+    struct hidden hidden = {.lm = lm};
     LLVMSetCurrentDebugLocation2(lm->builder, NULL);
-    for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn))
-        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(fn); block != NULL;
-             block = LLVMGetNextBasicBlock(block)) {
-            for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
-                 at = LLVMGetNextInstruction(at))
-                if (is_scalar_integer(at))
-                    hide_instruction(lm, at);
-            hide_strides(lm, block);
-        }
+    for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL;
+         fn = LLVMGetNextFunction(fn)) {
+        hidden.count = 0;
+        hidden.is_full = false;
+        hide_all(&hidden, fn);
+        if (hidden.is_full)
+            give_up(&hidden, fn);
+    }
 }
