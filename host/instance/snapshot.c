@@ -42,7 +42,7 @@
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
- *                                     has_failed_vm, next_idle,
+ *                                     has_failed_vm, sandbox_room, next_idle,
  *                                     user, labelled, bytes_exports (forgotten if
  *                                     the module changes); link's definitions; the limits in sizes;
  *                                     overlays are contents, and their mappings go; code
@@ -60,7 +60,7 @@ _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
                        sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
                        sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) -
                        sizeof(struct tally) ==
-                   80,
+                   88,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
