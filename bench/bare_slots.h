@@ -6,6 +6,7 @@
 #define BENCH_BARE_SLOTS_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ struct bare_slots {
     uint8_t *memory[BARE_SLOTS_MAX];
     uint64_t bytes[BARE_SLOTS_MAX];
     uint32_t count;
+    /* Set it after bare_slots_init(): the VM gets a filter that lets no MSR through. To set one
+     * waits as long as to set a slot. */
+    bool denies_msrs;
 };
 
 /* Open KVM, for VMs with slots of these sizes: page multiples, the first at least 64 KiB. Returns

@@ -55,6 +55,21 @@ static int memory_make(struct bare_slots *slots) {
     return 0;
 }
 
+/* As a sandbox's VM (host/vm/vm_kvm_x86_64.c). */
+static int msrs_deny(int vm_fd) {
+    uint8_t nothing_allowed = 0;
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
+                                 .args = {KVM_MSR_EXIT_REASON_FILTER}};
+    struct kvm_msr_filter filter = {
+        .flags = KVM_MSR_FILTER_DEFAULT_DENY,
+        .ranges[0] = {.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+                      .nmsrs = 8,
+                      .base = 0xc0000081, /* STAR */
+                      .bitmap = &nothing_allowed}};
+    return ioctl(vm_fd, KVM_ENABLE_CAP, &cap) != 0 ? -1
+                                                   : ioctl(vm_fd, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
 static int run_once(const struct bare_slots *slots) {
     int result;
     do {
@@ -65,7 +80,8 @@ static int run_once(const struct bare_slots *slots) {
 
 int bare_slots_make(struct bare_slots *slots) {
     slots->vm_fd = ioctl(slots->kvm_fd, KVM_CREATE_VM, 0);
-    if (slots->vm_fd < 0 || memory_make(slots) != 0)
+    if (slots->vm_fd < 0 || (slots->denies_msrs && msrs_deny(slots->vm_fd) != 0) ||
+        memory_make(slots) != 0)
         return -1;
     slots->vcpu_fd = ioctl(slots->vm_fd, KVM_CREATE_VCPU, 0);
     if (slots->vcpu_fd < 0)

@@ -49,13 +49,28 @@ HOT static void head_make(const struct exchange *exchange, struct husk_exchange_
                                              .output_bytes = exchange->output.bytes};
 }
 
+/* The C library's memcpy() is on pages that are cold right after an exit. */
+#define COPIED_HERE_MAX 512u
+
+static inline void bytes_copy(uint8_t *to, const uint8_t *from, size_t count) {
+    enum { STEP = 16 };
+    if (count < STEP || count > COPIED_HERE_MAX) {
+        if (count > 0)
+            memcpy(to, from, count);
+        return;
+    }
+    memcpy(to + count - STEP, from + count - STEP, STEP);
+    for (size_t at = 0; at < count - STEP; at += STEP)
+        memcpy(to + at, from + at, STEP);
+}
+
 HOT int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
                              struct husk_error *err) {
     exchange->copy = malloc((size_t)count + 1);
     if (exchange->copy == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
                          (unsigned long long)count);
-    memcpy(exchange->copy, bytes, count);
+    bytes_copy((uint8_t *)exchange->copy, bytes, (size_t)count);
     exchange->copy[count] = 0;
     exchange->copy_count = (size_t)count;
     return 0;
@@ -71,8 +86,7 @@ HOT bool routine_put(const struct exchange *exchange) {
     const size_t count = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
     hotset_host_writes(&sandbox->machine->hotset, area, HUSK_EXCHANGE_HEAD_BYTES + count);
     memcpy(area, &head, sizeof head);
-    if (count > 0)
-        memcpy(area + HUSK_EXCHANGE_HEAD_BYTES, exchange->bytes, count);
+    bytes_copy(area + HUSK_EXCHANGE_HEAD_BYTES, exchange->bytes, count);
     return true;
 }
 

@@ -8,25 +8,35 @@
 #include "error.h"
 #include "image_internal.h"
 #include "hot.h"
+#include "zeroed.h"
 
-/* calloc(0) may return NULL, so ask for one more. */
-static void *array_new(size_t count, size_t elem_bytes) {
-    return calloc(count + 1, elem_bytes);
+/* The first of `count` elements in the block; then those behind them. */
+static void *elements_take(uint8_t **block, size_t count, size_t elem_bytes) {
+    void *first = *block;
+    *block += count * elem_bytes;
+    return first;
 }
 
+/* One block has all arrays; without imports there is none. */
 static int arrays_new(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
-    linkage->defs_count = code->imports_count;
-    linkage->defs = array_new(code->imports_count, sizeof *linkage->defs);
-    linkage->memory_defs =
-        array_new(code->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
-    linkage->table_defs =
-        array_new(code->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
-    linkage->linked = array_new(code->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
-    linkage->groups = array_new(code->imports_count, sizeof *linkage->groups);
-    if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL ||
-        linkage->linked == NULL || linkage->groups == NULL)
+    const size_t imports = code->imports_count, funcs = code->imported_count[HUSK_ABI_FUNC],
+                 memories = code->imported_count[HUSK_ABI_MEMORY],
+                 tables = code->imported_count[HUSK_ABI_TABLE];
+    if (imports == 0)
+        return 0;
+    uint8_t *block =
+        zeroed_new(imports * (sizeof *linkage->defs + sizeof *linkage->groups) +
+                   memories * sizeof *linkage->memory_defs + tables * sizeof *linkage->table_defs +
+                   funcs * sizeof *linkage->linked);
+    if (block == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
+    linkage->defs_count = code->imports_count;
+    linkage->defs = elements_take(&block, imports, sizeof *linkage->defs);
+    linkage->groups = elements_take(&block, imports, sizeof *linkage->groups);
+    linkage->memory_defs = elements_take(&block, memories, sizeof *linkage->memory_defs);
+    linkage->table_defs = elements_take(&block, tables, sizeof *linkage->table_defs);
+    linkage->linked = elements_take(&block, funcs, sizeof *linkage->linked);
     return 0;
 }
 
@@ -63,11 +73,14 @@ static int make_values(struct linkage *linkage, const husk_image *image, uint32_
     }
     const uint32_t thrown_count = image->code->module.exception_values;
     linkage->values_count = (uint32_t)((arity + thrown_count) * (depth_max + 1u));
-    linkage->values = array_new(linkage->values_count, sizeof *linkage->values);
-    linkage->thrown = array_new(thrown_count, sizeof *linkage->thrown);
-    return linkage->values != NULL && linkage->thrown != NULL
-               ? 0
-               : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
+    if (linkage->defs_count == 0 && thrown_count == 0)
+        return 0;
+    const size_t count = (size_t)linkage->values_count + thrown_count + 1; /* at least one */
+    linkage->values = zeroed_new(count * sizeof *linkage->values);
+    if (linkage->values == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
+    linkage->thrown = linkage->values + linkage->values_count;
+    return 0;
 }
 
 /* Make one state per group, for any number of its linked functions. */
@@ -106,13 +119,14 @@ static int linkage_make(struct linkage *linkage, const husk_image *image,
 int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports,
                  uint32_t depth_max, struct husk_error *err) {
     *linkage = (struct linkage){0};
-    struct import_def **found = array_new(image->code->imports_count, sizeof *found);
-    if (found == NULL)
+    const uint32_t count = image->code->imports_count;
+    struct import_def **found = count > 0 ? zeroed_new(count * sizeof *found) : NULL;
+    if (found == NULL && count > 0)
         return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
     int status = imports_link(imports, image, found, err);
     if (status == 0)
         status = linkage_make(linkage, image, found, depth_max, err);
-    for (uint32_t i = 0; i < image->code->imports_count; i++)
+    for (uint32_t i = 0; i < count; i++)
         import_def_unref(found[i]); /* the linkage holds its references */
     free(found);
     if (status != 0)
@@ -134,13 +148,8 @@ void linkage_done(struct linkage *linkage) {
         linkage->groups[i].group->ops->state_free(linkage->groups[i].state);
     for (uint32_t i = 0; linkage->defs != NULL && i < linkage->defs_count; i++)
         import_def_unref(linkage->defs[i]);
-    free(linkage->defs);
-    free(linkage->memory_defs);
-    free(linkage->table_defs);
-    free(linkage->linked);
-    free(linkage->groups);
+    free(linkage->defs); /* one block has all arrays */
     free(linkage->values);
-    free(linkage->thrown);
     *linkage = (struct linkage){0};
 }
 

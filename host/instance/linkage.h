@@ -34,7 +34,7 @@ struct linkage {
      * depth_max calls of the largest arity */
     struct husk_value *values;
     uint32_t values_count;
-    /* Of the exception that ended the last call: room for the image's largest. */
+    /* Of the exception that ended the last call: room for the image's largest; behind `values`. */
     struct husk_value *thrown;
 };
 

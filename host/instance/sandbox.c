@@ -22,6 +22,7 @@
 #include "spare.h"
 #include "standing.h"
 #include "values.h"
+#include "zeroed.h"
 #include "hot.h"
 
 static int options_take(const struct husk_sandbox_options *options,
@@ -228,21 +229,30 @@ HOT static int check_engine(const husk_engine *engine, const husk_image *image,
 /* Nothing is loaded. */
 static void sandbox_destroy(husk_sandbox *sandbox) {
     labelled_end(&sandbox->engine->labels, &sandbox->labelled); /* the next sandbox counts from 0 */
-    machine_put(sandbox->machine);
-    engine_unref(sandbox->engine);
-    free(sandbox);
+    struct machine *machine = sandbox->machine;
+    husk_engine *engine = sandbox->engine;
+    machine->sandbox_room = sandbox;
+    machine_put(machine);
+    engine_unref(engine);
+}
+
+/* The machine's last sandbox has left its block. */
+static husk_sandbox *block_take(struct machine *machine) {
+    husk_sandbox *block = machine->sandbox_room;
+    machine->sandbox_room = NULL;
+    return block != NULL ? memset(block, 0, sizeof *block) : zeroed_new(sizeof *block);
 }
 
 static husk_sandbox *sandbox_alloc(husk_engine *engine, const husk_image *image,
                                    const struct husk_sandbox_options *limits) {
-    husk_sandbox *sandbox = calloc(1, sizeof *sandbox);
-    if (sandbox == NULL)
-        return NULL;
-    sandbox->machine = machine_take(engine, image, limits);
-    if (sandbox->machine == NULL) {
-        free(sandbox);
+    struct machine *machine = machine_take(engine, image, limits);
+    husk_sandbox *sandbox = machine != NULL ? block_take(machine) : NULL;
+    if (sandbox == NULL) {
+        if (machine != NULL)
+            machine_put(machine);
         return NULL;
     }
+    sandbox->machine = machine;
     sandbox->engine = engine_ref(engine);
     sandbox->tally = &sandbox->machine->tally;
     atomic_init(&sandbox->calls.is_interrupted, false);

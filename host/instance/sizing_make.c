@@ -1,12 +1,11 @@
 /* host/instance/sizing_make.c: see sizing_make.h. */
 #include "sizing_make.h"
 
-#include <stdlib.h>
-
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
 #include "pages.h"
+#include "zeroed.h"
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -18,8 +17,8 @@ static const char *name_of(const husk_image *image) {
 
 static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
-    uint64_t *words =
-        calloc(sizing_words(code->memories_count, code->tables_count) + 1, sizeof *words);
+    const size_t count = sizing_words(code->memories_count, code->tables_count) + 1;
+    uint64_t *words = zeroed_new(count * sizeof *words);
     if (words == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     sizing_place(sizing, words, code->memories_count, code->tables_count);

@@ -42,9 +42,9 @@
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
- *                                     has_failed_vm, next_idle, calls.asked_at_ns,
- *                                     user, labelled, bytes_exports (forgotten if
- *                                     the module changes); link's definitions; the limits in sizes;
+ *                                     has_failed_vm, sandbox_room, next_idle, calls.asked_at_ns,
+ *                                     user, labelled, bytes_exports (forgotten if the module
+ *                                     changes); link's definitions; the limits in sizes;
  *                                     overlays are contents, and their mappings go; code
  *
  * The state of WASI has its own tripwire in wasi_state.c.
@@ -60,7 +60,7 @@ _Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
                        sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
                        sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) -
                        sizeof(struct tally) ==
-                   80,
+                   88,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");

@@ -198,5 +198,6 @@ void machine_free(struct machine *machine) {
     memory_free(machine);
     sizing_done(&machine->sizes);
     tally_done(&machine->tally);
+    free(machine->sandbox_room);
     free(machine);
 }

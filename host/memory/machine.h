@@ -62,6 +62,7 @@ struct machine {
     struct vm *vm;            /* NULL: there is no VM and no vCPU; with memory: it is parked */
     uint32_t next_slot;       /* of the VM */
     uint64_t mem0_slot_bytes; /* how much of memory 0 the VM's slots have */
+    void *sandbox_room;       /* a freed sandbox's block, for the machine's next one; or NULL */
     struct machine *next_idle; /* in the pool: the next older machine */
     bool is_fresh; /* spare.c: memory is equal to the image, and the machine has no user yet */
 };

@@ -18,11 +18,19 @@ struct pieces {
     uint32_t count;
 };
 
+/* Does the new image go on where the piece before ends, so that one mapping does for both? */
+static bool is_continued(const struct piece *before, const uint8_t *before_source, uint64_t at,
+                         const uint8_t *source) {
+    return source != NULL && before_source != NULL && before->gva + before->bytes == at &&
+           before_source + before->bytes == source;
+}
+
 /* The one walk over both images. A region whose pieces are too many is one piece. */
 static void list_differing(const struct machine *machine, const husk_image *image,
                            uint64_t from_gva, struct pieces *ret_pieces) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t regions_count = arena_regions(&machine->arena, regions);
+    const uint8_t *last_source = NULL; /* of the last piece, in the new image */
     uint32_t count = 0;
     for (uint32_t i = 0; i < regions_count; i++) {
         const uint64_t end = regions[i].gva + regions[i].bytes;
@@ -37,12 +45,18 @@ static void list_differing(const struct machine *machine, const husk_image *imag
             bytes = bytes < end - at ? bytes : end - at;
             if (old_source == new_source)
                 continue;
+            struct piece *last = count > first ? &ret_pieces->rows[count - 1] : NULL;
+            if (last != NULL && is_continued(last, last_source, at, new_source)) {
+                last->bytes += bytes;
+                continue;
+            }
             if (count >= REBASE_PIECES_MAX) {
                 count = first;
                 at = regions[i].gva;
                 bytes = regions[i].bytes;
             }
             ret_pieces->rows[count++] = (struct piece){at, bytes};
+            last_source = new_source;
         }
     }
     ret_pieces->count = count;

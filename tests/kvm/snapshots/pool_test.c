@@ -90,6 +90,40 @@ TEST(limits_are_not_mixed_up) {
 }
 
 /* An interrupt that came for the one who had the VM before must not end the next one's call. */
+/* The machine keeps the block of its last sandbox for the next one. */
+TEST(a_new_sandbox_has_nothing_of_the_last_one) {
+    SKIP_WITHOUT_COMPILER();
+    int mark = 0;
+    struct state_lab lab;
+    struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+    state_open(&lab, NULL, NULL);
+    options.user = &mark;
+    options.label = "tenant";
+    for (int i = 0; i < 3; i++) {
+        husk_sandbox *first = NULL, *second = NULL;
+        CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &first, &lab.err), lab.err);
+        CHECK(husk_sandbox_user(first) == &mark);
+        sandbox_poison(first, POISON_DEADLINE);
+        husk_interrupt(first);
+        husk_sandbox_free(first);
+        CHECK_OK(husk_sandbox_new(lab.image, lab.imports, NULL, &second, &lab.err), lab.err);
+        CHECK(second == first);
+        CHECK(husk_sandbox_user(second) == NULL);
+        CHECK(!second->is_poisoned && second->labelled.label == NULL);
+        struct husk_call call = HUSK_CALL_INIT;
+        call.name = "deep";
+        struct husk_value arg = husk_i32(10), result;
+        call.args = &arg;
+        call.results = &result;
+        call.args_count = call.results_count = 1;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+        CHECK_OK(husk_call(second, &call, &outcome, &lab.err), lab.err);
+        CHECK_EQ_U64(outcome.kind, HUSK_RETURNED);
+        husk_sandbox_free(second);
+    }
+    state_close(&lab);
+}
+
 TEST(interrupts_do_not_linger) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
