@@ -2,7 +2,6 @@
 # bindings/python/pyproject.toml.
 . "${HUSK_SOURCE:-.}/tests/python/binding.sh"
 need_binding
-tools=$folder/venv/bin
 settings=$HUSK_SOURCE/bindings/python/pyproject.toml
 cd "$HUSK_SOURCE" || exit 1
 clean() { # NAME COMMAND…
@@ -14,17 +13,17 @@ clean() { # NAME COMMAND…
 programs=(examples/python bench/python tests/python)
 for what in check "format --check"; do
     # shellcheck disable=SC2086 # words
-    clean "ruff $what: the package" env -C bindings/python "$tools/ruff" $what --no-cache .
+    clean "ruff $what: the package" env -C bindings/python "$python" -m ruff $what --no-cache .
     # shellcheck disable=SC2086
-    clean "ruff $what: programs" "$tools/ruff" $what --no-cache --config "$settings" "${programs[@]}"
+    clean "ruff $what: programs" "$python" -m ruff $what --no-cache --config "$settings" "${programs[@]}"
 done
-clean "mypy: the package" "$tools/mypy" --config-file "$settings" --cache-dir "$folder/mypy" bindings/python/src/husk
+clean "mypy: the package" "$python" -m mypy --config-file "$settings" --cache-dir "$folder/mypy" bindings/python/src/husk
 export PYRIGHT_PYTHON_IGNORE_WARNINGS=1
-clean "pyright: the package" "$tools/pyright" --project "$settings" --pythonpath "$python" bindings/python/src/husk
-PATH=$tools:$PATH pyright --ignoreexternal --verifytypes husk >"$scratch/log" 2>&1
+clean "pyright: the package" "$python" -m pyright --project "$settings" --pythonpath "$python" bindings/python/src/husk
+PATH=$folder/venv/bin:$PATH "$python" -m pyright --ignoreexternal --verifytypes husk >"$scratch/log" 2>&1
 check "pyright: it counts the package's names" grep -qE 'Symbols exported by "husk": [1-9][0-9]{2}' "$scratch/log"
 same "pyright: each has a type" "$(grep -c 'With unknown type: 0$' "$scratch/log")" 2
 need_whole_binding
 clean "mypy: the examples, with the package as a user has it" env -C examples/python \
-    "$tools/mypy" --config-file "$settings" --cache-dir "$folder/mypy-examples" .
+    "$python" -m mypy --config-file "$settings" --cache-dir "$folder/mypy-examples" .
 finish

@@ -13,7 +13,7 @@ check "docs/python.md has a first program" grep -q husk.compile "$scratch/first.
 # Another Python's packages of the pinned versions, for an installation without a network.
 bring_needs() { # VERSION
     grep -E '^(cffi|pycparser)==' "$HUSK_SOURCE/bindings/python/requirements-dev.txt" >"$scratch/needs"
-    "$tools/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version "$1" -d "$scratch/wheels" -r "$scratch/needs"
+    "$tools/python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version "$1" -d "$scratch/wheels" -r "$scratch/needs"
 }
 
 # ---- what is in them ----
