@@ -83,7 +83,7 @@ static void put_json(FILE *out, const struct exchange *exchange) {
             status_for_log(exchange), (unsigned long long)exchange->body_bytes,
             (unsigned long long)exchange->sent_bytes,
             (unsigned long long)((now_ns() - exchange->begin_ns) / 1000));
-    fprintf(out, ",\"guest_us\":%llu", (unsigned long long)(exchange->guest_ns / 1000));
+    fprintf(out, ",\"guest_us\":%llu", (unsigned long long)(exchange->guest_ns_for_log / 1000));
     put_member(out, "end", end_name(exchange->end_for_log));
     fputs("}\n", out);
 }

@@ -76,9 +76,11 @@ struct exchange {
     bool is_refused;       /* by refused_status, once its body is read */
     unsigned refused_status;
     bool has_answered;
-    bool has_head_taken;           /* the request's head was looked at */
-    char *sent_target;             /* as it was sent, until then and after */
-    enum exchange_end end_for_log; /* as it was when the request ended */
+    bool has_head_taken; /* the request's head was looked at */
+    char *sent_target;   /* as it was sent, until then and after */
+    /* as they were when the request ended: a guest whose client has left may end later */
+    enum exchange_end end_for_log;
+    uint64_t guest_ns_for_log;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;            /* for the worker */

@@ -165,6 +165,7 @@ static void end_request(void *user, struct MHD_Connection *connection, void **co
     const bool has_left = exchange->end == END_NOT_YET && atomic_load(&exchange->is_queued);
     exchange_cancel_locked(exchange, END_LEFT);
     exchange->end_for_log = has_left ? END_LEFT : exchange->end;
+    exchange->guest_ns_for_log = exchange->guest_ns;
     pthread_cond_broadcast(&exchange->changed);
     pthread_mutex_unlock(&exchange->lock);
     if (has_left)

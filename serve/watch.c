@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -112,12 +113,21 @@ static bool has_waited(const struct exchange *exchange, uint64_t now) {
     return now > exchange->queued_ns && now - exchange->queued_ns > most_ns;
 }
 
+/* libmicrohttpd is told once of bytes and of the end behind them. If it reads just the bytes, it
+ * waits for more of the body, and keeps the connection. */
+static void wake_for_end(struct client *client) {
+    int unread = 0;
+    if (ioctl(client->fd, FIONREAD, &unread) == 0 && unread == 0)
+        (void)shutdown(client->fd, SHUT_RDWR);
+}
+
 /* A request for which a guest works, or should. */
 static void look_at_request(struct client *client, struct exchange *exchange, uint64_t now) {
     const bool is_away = is_gone(client, now);
     pthread_mutex_lock(&exchange->lock);
     const bool has_begun = exchange->started_ns != 0;
     const bool is_over = exchange->end != END_NOT_YET;
+    const bool has_body = exchange->has_whole_body;
     if (is_away)
         exchange_cancel_locked(exchange, END_LEFT);
     if (!is_over && exchange->has_whole_body && exchange->written_ns != 0 &&
@@ -127,6 +137,8 @@ static void look_at_request(struct client *client, struct exchange *exchange, ui
             exchange_resume_locked(exchange);
     }
     pthread_mutex_unlock(&exchange->lock);
+    if (is_away && !has_body)
+        wake_for_end(client);
     if (!is_over && !has_begun && atomic_load(&exchange->is_queued) &&
         (is_away || has_waited(exchange, now)))
         (void)route_withdraw(exchange->route, exchange, is_away ? END_LEFT : END_NO_WORKER);
@@ -155,6 +167,8 @@ static void look_at(struct client *client, uint64_t now) {
     bool is_slow = now > since && now - since > client->server->client_ns;
     if (exchange != NULL && (phase == CLIENT_WAITS || phase == CLIENT_READS))
         look_at_request(client, exchange, now);
+    if (exchange != NULL && phase == CLIENT_BODY && is_gone(client, now))
+        wake_for_end(client);
     if (phase == CLIENT_WAITS)
         is_slow = exchange != NULL && is_late_body(exchange, now, client->server->client_ns);
     if (phase == CLIENT_READS && exchange != NULL && exchange->is_queued && is_slow &&

@@ -64,12 +64,14 @@ oci() {
     local dir=$scratch/$1 how=()
     shift
     [ $runtime != crun ] || how=(--cgroup-manager=disabled)
+    # its standard input is a file, because crun gives that to the container's user, /dev/null of the machine as well
     : >"$scratch/out"
+    : >"$scratch/out.in"
     : >"$scratch/err"
-    chown "${as:-0}" "$scratch/out" "$scratch/err"
+    chown "${as:-0}" "$scratch/out" "$scratch/out.in" "$scratch/err"
     (cd "$dir" && timeout 60 env HOME="$dir/home" XDG_RUNTIME_DIR="$dir/home" HUSK_OCI_RUNTIME=$runtime HUSK_OCI_CACHE="$dir/home/cache" \
         unshare -m --propagation private sh "$scratch/inside" "$scratch/kvm" $runtime \
-        setpriv --reuid "${as:-0}" --regid "${as:-0}" --clear-groups -- sh -c 'out=$1 err=$2; shift 2; exec "$@" </dev/null >"$out" 2>"$err"' sh \
+        setpriv --reuid "${as:-0}" --regid "${as:-0}" --clear-groups -- sh -c 'out=$1 err=$2; shift 2; exec "$@" <"$out.in" >"$out" 2>"$err"' sh \
         "$scratch/out" "$scratch/err" "$oci" --root "$dir/state" "${how[@]}" "$@")
     code=$?
 }
