@@ -1,6 +1,6 @@
 /*
  * native/fast.c: the extension module husk._fast. Sandbox.call() of functions whose parameters and
- * results are numbers, and the turn that keeps threads apart.
+ * results are numbers.
  *
  * After a run of the VM, little of the process is in the CPU's caches. Then each line of Python
  * costs as much as hundreds of instructions: the same in Python took 7 us more. What is not plain
@@ -15,69 +15,7 @@
 #include <structmember.h>
 
 #include "husk.h"
-
-/* ---- Turn: who may use a sandbox ---- */
-
-struct turn {
-    PyObject ob_base;
-    bool is_held;
-    Py_ssize_t depth; /* calls that run */
-};
-
-static PyTypeObject *turn_type;
-
-static PyObject *turn_acquire(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct turn *self = (struct turn *)object;
-    if (self->is_held)
-        Py_RETURN_FALSE;
-    self->is_held = true;
-    Py_RETURN_TRUE;
-}
-
-static PyObject *turn_release(PyObject *object, PyObject *unused) {
-    (void)unused;
-    ((struct turn *)object)->is_held = false;
-    Py_RETURN_NONE;
-}
-
-static PyObject *turn_locked(PyObject *object, PyObject *unused) {
-    (void)unused;
-    return PyBool_FromLong(((struct turn *)object)->is_held);
-}
-
-static void plain_free(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    type->tp_free(object);
-    Py_DECREF(type);
-}
-
-static PyMethodDef turn_methods[] = {
-    {"acquire", turn_acquire, METH_NOARGS, "Take the turn. False: somebody has it."},
-    {"release", turn_release, METH_NOARGS, "Give the turn back."},
-    {"locked", turn_locked, METH_NOARGS, "Whether somebody has it."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyMemberDef turn_members[] = {
-    {"depth", T_PYSSIZET, offsetof(struct turn, depth), 0, "How many calls run."},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot turn_slots[] = {
-    {Py_tp_doc, "Whose turn it is to use a sandbox. Nobody waits for it."},
-    {Py_tp_dealloc, plain_free},
-    {Py_tp_methods, turn_methods},
-    {Py_tp_members, turn_members},
-    {0, NULL},
-};
-
-static PyType_Spec turn_spec = {
-    .name = "husk._fast.Turn",
-    .basicsize = sizeof(struct turn),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = turn_slots,
-};
+#include "parts.h"
 
 /* ---- Fast: a prepared call of numbers ---- */
 
@@ -250,6 +188,7 @@ static PyObject *fast_run(struct calls *self, struct fast *fast) {
     PyObject *result = NULL;
     struct turn *turn = self->turn;
     fast->call->limits = self->limits;
+    PyObject *around = raised_begin();
     turn->is_held = true;
     turn->depth++;
     fast->is_busy = true;
@@ -264,6 +203,7 @@ static PyObject *fast_run(struct calls *self, struct fast *fast) {
     else
         result = PyObject_CallMethod(fast->prepared, "finish", "i", status);
     turn->is_held = false;
+    raised_end(around);
     return result;
 }
 
@@ -507,8 +447,7 @@ static PyType_Spec function_spec = {
 
 /* ---- the module ---- */
 
-static int type_add(PyObject *module, const char *name, PyType_Spec *spec,
-                    PyTypeObject **ret_type) {
+int type_add(PyObject *module, const char *name, PyType_Spec *spec, PyTypeObject **ret_type) {
     PyObject *type = PyType_FromSpec(spec);
     if (type == NULL)
         return -1;
@@ -525,10 +464,11 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "husk._
 PyMODINIT_FUNC PyInit__fast(void);
 PyMODINIT_FUNC PyInit__fast(void) {
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && (type_add(module, "Turn", &turn_spec, &turn_type) != 0 ||
-                           type_add(module, "Fast", &fast_spec, &fast_type) != 0 ||
-                           type_add(module, "Calls", &calls_spec, NULL) != 0 ||
-                           type_add(module, "Function", &function_spec, NULL) != 0))
+    if (module != NULL &&
+        (signals_add(module) != 0 || turn_types_add(module) != 0 || handle_types_add(module) != 0 ||
+         type_add(module, "Fast", &fast_spec, &fast_type) != 0 ||
+         type_add(module, "Calls", &calls_spec, NULL) != 0 ||
+         type_add(module, "Function", &function_spec, NULL) != 0))
         Py_CLEAR(module);
     return module;
 }

@@ -12,7 +12,6 @@
 
 static void husk_py_log_line(void *user, enum husk_log_level level, const char *message);
 static void husk_py_passed_call(void *user);
-static int husk_py_interrupted(void *user);
 
 /* Set when the interpreter ends: a thread of the library that entered Python then would never come
  * back, and might hold a lock of the engine. */
@@ -32,11 +31,6 @@ static void husk_py_log(void *user, enum husk_log_level level, const char *messa
 static void husk_py_passed(void *user) {
     if (!atomic_load(&husk_py_has_ended))
         husk_py_passed_call(user);
-}
-
-/* husk_limits.interrupted: called on the thread that runs the call. */
-static int husk_py_ask_signals(void *user) {
-    return atomic_load(&husk_py_has_ended) ? 0 : husk_py_interrupted(user);
 }
 
 /* How many host functions the library refers to. Deliberately not a function of Python: the library

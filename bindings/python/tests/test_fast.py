@@ -87,7 +87,7 @@ def test_ends(image_of: Compile) -> None:
         with pytest.raises(KeyError):
             sandbox.call("call", 5)
         assert sandbox.call("i32", 5) == 5
-        assert sandbox.depth == 0 and not sandbox.turn.locked()
+        assert sandbox.depth == 0 and not sandbox.turn.is_held
     sandbox.call("none")
     with pytest.raises(husk.DeadlineExceeded):
         sandbox.call("spin", timeout=0.01)
@@ -168,7 +168,7 @@ def test_a_subclass_may_have_its_own_call(image_of: Compile) -> None:
 
 def test_a_turn_is_no_lock() -> None:
     turn = Turn()
-    assert not turn.locked() and turn.acquire() and turn.locked() and not turn.acquire()
+    assert not turn.is_held and turn.acquire() and turn.is_held and not turn.acquire()
     turn.release()
     assert turn.acquire() and turn.depth == 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from husk._fast import keep
 from husk._native import ffi, lib
 from husk.wasi import Callback
 
@@ -60,7 +61,7 @@ def _write(stream: Callback, pointer: Any, count: int) -> int:
     return taken
 
 
-@ffi.def_extern(error=_FAILED)  # type: ignore[untyped-decorator]
+@ffi.def_extern(error=_FAILED, onerror=keep)  # type: ignore[untyped-decorator]
 def husk_py_stream_read(user: Any, pointer: Any, count: int) -> int:
     """The guest reads."""
     try:
@@ -70,7 +71,7 @@ def husk_py_stream_read(user: Any, pointer: Any, count: int) -> int:
         return int(_FAILED)
 
 
-@ffi.def_extern(error=_FAILED)  # type: ignore[untyped-decorator]
+@ffi.def_extern(error=_FAILED, onerror=keep)  # type: ignore[untyped-decorator]
 def husk_py_stream_write(user: Any, pointer: Any, count: int) -> int:
     """The guest writes."""
     try:

@@ -58,12 +58,17 @@ def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], set_it:
 
 
 async def on_worker(
-    key: Any, function: Callable[[], _T], interrupt: Callable[[], object] = lambda: None
+    key: Any,
+    function: Callable[[], _T],
+    interrupt: Callable[[], object] = lambda: None,
+    *,
+    ends: bool = False,
 ) -> _T:
     """Run a function on a worker, and wait until it has ended, also if the task is cancelled
     meanwhile. Then `interrupt` is called at once, and CancelledError is raised at the end.
 
-    key: functions with the same one prefer the same thread.
+    key: functions with the same one prefer the same thread. ends: the function ends something, so
+    it runs in any case; otherwise one that has not begun is withdrawn if the task is cancelled.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
@@ -91,7 +96,7 @@ async def on_worker(
             except asyncio.CancelledError as error:
                 cancelled = error
                 interrupt()
-                if workers.workers.withdraw(job):
+                if not ends and workers.workers.withdraw(job):
                     raise
             except BaseException:
                 if not future.done():  # the task is destroyed
@@ -227,7 +232,7 @@ class Run:
                 self.sandbox.resume(error=StateError("the task was cancelled"))
 
         with suppress(Exception):
-            await on_worker(self.sandbox, end)
+            await on_worker(self.sandbox, end, ends=True)
 
 
 def _results(types: tuple[Type, ...], value: Any) -> tuple[Any, ...]:

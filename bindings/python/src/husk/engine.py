@@ -117,7 +117,7 @@ class Engine:
         out = ffi.new("husk_engine **")
         err = error_new()
         check(lib.husk_engine_new(options, out, err), err)
-        self._pointer = owned(out[0], lib.husk_engine_unref)
+        self._pointer = owned(out[0], "husk_engine_unref")
         self._pid = os.getpid()
 
     @property
@@ -134,7 +134,7 @@ class Engine:
     def __copy__(self) -> Engine:
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._pointer = owned(lib.husk_engine_ref(self.pointer), lib.husk_engine_unref)
+        copy._pointer = owned(lib.husk_engine_ref(self.pointer), "husk_engine_unref")
         return copy
 
     def __enter__(self) -> Engine:

@@ -10,25 +10,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from husk._fast import Drop
 from husk._native import ffi, lib
 
 atexit.register(lib.husk_py_end)
 
 
-def owned(pointer: Any, free: Callable[[Any], None]) -> Any:
-    """A handle that is freed when nobody has it any more, but not in a child made by fork():
-    a VM belongs to the process that made it."""
-
-    def drop(
-        pointer: Any,
-        free: Callable[[Any], None] = free,
-        owner: int = os.getpid(),
-        getpid: Callable[[], int] = os.getpid,
-    ) -> None:
-        if getpid() == owner:
-            free(pointer)
-
-    return ffi.gc(pointer, drop)
+def owned(pointer: Any, free: str) -> Any:
+    """A handle that the library's function `free` frees when nobody has it any more, but not in a
+    child made by fork(): a VM belongs to the process that made it."""
+    function = address(ffi.addressof(lib, free))
+    return ffi.gc(pointer, Drop(function, address(pointer)))
 
 
 class Callback:

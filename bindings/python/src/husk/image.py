@@ -188,7 +188,7 @@ class Image:
 
     def __init__(self, pointer: Any, engine: Engine | None) -> None:
         # For the package: pointer is a husk_image * that becomes this object's.
-        self._pointer = owned(pointer, lib.husk_image_unref)
+        self._pointer = owned(pointer, "husk_image_unref")
         self._engine = engine
         self._engine_error: Exception | None = None
         self.externs = ExternTable()
@@ -247,7 +247,7 @@ class Image:
     def share(self) -> Image:
         """Another object of the same image, which stays when this one is closed."""
         other = copy.copy(self)
-        other._pointer = owned(lib.husk_image_ref(self.pointer), lib.husk_image_unref)
+        other._pointer = owned(lib.husk_image_ref(self.pointer), "husk_image_unref")
         return other
 
     def close(self) -> None:
@@ -475,7 +475,7 @@ class Image:
     def __copy__(self) -> Image:
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._pointer = owned(lib.husk_image_ref(self.pointer), lib.husk_image_unref)
+        copy._pointer = owned(lib.husk_image_ref(self.pointer), "husk_image_unref")
         return copy
 
     def __repr__(self) -> str:

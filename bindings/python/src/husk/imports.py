@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from husk._buffer import Span
+from husk._fast import keep
 from husk._native import ffi, lib
 from husk._wasi_calls import imports_wasi
 from husk.engine import Engine, default_engine
@@ -271,7 +272,7 @@ def throw_new(sandbox: Sandbox, error: GuestException) -> tuple[Any, Any]:
     return throw, values
 
 
-@ffi.def_extern(error=lib.HUSK_E_STATE)  # type: ignore[untyped-decorator]
+@ffi.def_extern(error=lib.HUSK_E_STATE, onerror=keep)  # type: ignore[untyped-decorator]
 def husk_py_host(caller: Any, user: Any, args: Any, results: Any) -> int:
     """A guest calls a host function."""
     return int(ffi.from_handle(user).run(caller, args, results))
@@ -294,7 +295,7 @@ class Imports:
         out = ffi.new("husk_imports **")
         err = error_new()
         check(lib.husk_imports_new(self.engine.pointer, out, err), err)
-        self._pointer = owned(out[0], lib.husk_imports_free)
+        self._pointer = owned(out[0], "husk_imports_free")
         self._functions: list[HostFunction] = []
         self._kept: list[Any] = []
         self.externs = ExternTable()

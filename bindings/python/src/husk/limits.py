@@ -38,7 +38,7 @@ class Cancel:
         out = ffi.new("husk_cancel **")
         err = error_new()
         check(lib.husk_cancel_new(out, err), err)
-        self._pointer = owned(out[0], lib.husk_cancel_unref)
+        self._pointer = owned(out[0], "husk_cancel_unref")
         self._is_cancelled = False
         self._children: weakref.WeakSet[Cancel] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -113,7 +113,7 @@ class Limits:
         self._struct.measure = measure
         if cancel is not None:
             # A share of its own: the attribute `cancel` may be given another token.
-            self._share = owned(lib.husk_cancel_ref(cancel.pointer), lib.husk_cancel_unref)
+            self._share = owned(lib.husk_cancel_ref(cancel.pointer), "husk_cancel_unref")
             self._struct.cancel = self._share
         if passed is not None:
             self._callback = Callback(passed)
@@ -139,9 +139,9 @@ class Limits:
     def asks(self, function: Callable[[], bool], seconds: float) -> None:
         """For the package: calls on other threads than the main one ask so often whether to go
         on."""
-        self._asked = ffi.new_handle(function)
+        self._asked = function
         self._struct.interrupted = signals.HOOK
-        self._struct.interrupted_user = self._asked
+        self._struct.interrupted_user = ffi.cast("void *", id(function))
         self._struct.interrupted_ns = _ns(seconds, "seconds")
 
     def __repr__(self) -> str:

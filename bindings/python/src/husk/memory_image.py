@@ -19,7 +19,7 @@ class MemoryImage:
     """
 
     def __init__(self, pointer: Any) -> None:
-        self._pointer = owned(pointer, lib.husk_memory_image_unref)
+        self._pointer = owned(pointer, "husk_memory_image_unref")
 
     @property
     def pointer(self) -> Any:

@@ -6,10 +6,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from husk._fast import insist
 from husk.errors import StateError
 from husk.image import Image
 from husk.imports import Imports
@@ -21,17 +22,17 @@ class PoolTimeout(TimeoutError):
     """All sandboxes of a pool were in use for the whole time that the caller wanted to wait."""
 
 
-class _Waiter:
-    """Someone who waits for a sandbox. `wake` is called once, under the pool's lock. Then the place
-    is theirs, or the pool is closed (is_given False). It returns False if they are gone."""
+class _Place:
+    """The place of someone who wants a sandbox, or has one. `wake` is called under the pool's lock
+    when the place is given, or the pool is closed. It returns False if they are gone."""
 
-    __slots__ = ("is_given", "is_over", "sandbox", "wake")
+    __slots__ = ("is_clean", "is_given", "sandbox", "wake")
 
     def __init__(self, wake: Callable[[], bool]) -> None:
         self.wake = wake
-        self.is_over = False
         self.is_given = False
-        self.sandbox: Sandbox | None = None
+        self.is_clean = False  # restored, at the end
+        self.sandbox: Sandbox | None = None  # None: it is made when the place is taken
 
 
 class Pool:
@@ -56,11 +57,12 @@ class Pool:
         self.image = image
         self.size = size
         self._make: Callable[[], Sandbox] = lambda: Sandbox(image, imports, **options)
-        self._lock = threading.Lock()
-        self._waiting: deque[_Waiter] = deque()
+        # Handlers of signals may use the pool while this thread has the lock, and raise: the lists
+        # change in steps without calls, which are whole for them.
+        self._lock = threading.RLock()
+        self._waiting: deque[_Place] = deque()
         self._is_closed = False
         self._process = os.getpid()
-        self._in_use: set[Sandbox] = set()
         # None: a place whose sandbox is made when it is taken, as making one failed.
         self._idle: list[Sandbox | None] = []
         try:
@@ -78,91 +80,87 @@ class Pool:
         if self._is_closed:
             raise StateError("the pool is closed")
 
-    def _begin(self, wake: Callable[[], bool]) -> _Waiter:
-        """Get a place, or a place in the queue."""
-        waiter = _Waiter(wake)
+    def _begin(self, place: _Place) -> None:
+        """Wait for a sandbox, unless one is free."""
         with self._lock:
             self._check()
-            if self._idle and not self._waiting:
-                self._give(waiter, self._idle.pop())
-            else:
-                self._waiting.append(waiter)
-        return waiter
+            self._waiting.append(place)
+        self._serve()
 
-    @staticmethod
-    def _give(waiter: _Waiter, sandbox: Sandbox | None) -> None:
-        waiter.sandbox = sandbox
-        waiter.is_given = waiter.is_over = True
-
-    def _leave(self, waiter: _Waiter) -> bool:
-        """The waiter does not wait any longer. True: it has a place by now."""
+    def _serve(self) -> None:
+        """Give free sandboxes to those who wait longest."""
         with self._lock:
-            if not waiter.is_over:
-                self._waiting.remove(waiter)
-                waiter.is_over = True
-            return waiter.is_given
-
-    def _taken(self, waiter: _Waiter) -> Sandbox:
-        """The sandbox of a place that was given."""
-        if not waiter.is_given:
-            raise StateError("the pool was closed")
-        sandbox = waiter.sandbox
-        if sandbox is None:
-            try:
-                sandbox = self._make()
-            except BaseException:
-                self._free(None)
-                raise
-        with self._lock:
-            self._in_use.add(sandbox)
-        return sandbox
-
-    def _free(self, sandbox: Sandbox | None) -> None:
-        """A place is free: for whoever waits longest."""
-        with self._lock:
-            if not self._is_closed:
-                while self._waiting:
-                    waiter = self._waiting.popleft()
-                    self._give(waiter, sandbox)
-                    if waiter.wake():
+            while self._waiting:
+                place = self._waiting[0]
+                if not place.is_given:
+                    if not self._idle:
                         return
-                self._idle.append(sandbox)
-                return
-        if sandbox is not None:
-            sandbox.close()
+                    place.sandbox, place.is_given = self._idle[-1], True
+                    del self._idle[-1]
+                is_there = place.wake()
+                if self._waiting and self._waiting[0] is place:
+                    del self._waiting[0]
+                    if not is_there:
+                        place.is_given = False
+                        self._idle += [place.sandbox]
 
-    def _give_back(self, sandbox: Sandbox) -> None:
-        """Restore a sandbox, or replace it, and free its place. Raises BufferError if somebody
-        still holds a buffer of its memory."""
+    def _stops_waiting(self, place: _Place) -> bool:
+        """False: the place was given meanwhile."""
         with self._lock:
-            self._in_use.discard(sandbox)
+            if place.is_given:
+                return False
+            if place in self._waiting:
+                self._waiting.remove(place)
+            return True
+
+    def _taken(self, place: _Place) -> Sandbox:
+        """The sandbox of a place that was given."""
+        if not place.is_given:
+            raise StateError("the pool was closed")
+        if place.sandbox is None:
+            place.sandbox = self._make()
+        return place.sandbox
+
+    def _end(self, place: _Place) -> BufferError | None:
+        """Give a place back, from whatever state. Returns an error if somebody still holds a buffer
+        of the sandbox's memory. Handlers may raise in it; then it is called again (insist())."""
         held: BufferError | None = None
-        kept: Sandbox | None = sandbox
+        if not self._stops_waiting(place) and not place.is_clean:
+            held = self._clean(place)
+            place.is_clean = True
+        unused: Sandbox | None = None
+        with self._lock:
+            if place in self._waiting:
+                self._waiting.remove(place)
+            if place.is_given:
+                place.is_given = False
+                if self._is_closed:
+                    unused = place.sandbox
+                else:
+                    self._idle += [place.sandbox]
+        if unused is not None:
+            unused.close()
+        self._serve()
+        return held
+
+    def _clean(self, place: _Place) -> BufferError | None:
+        """Restore the sandbox, or replace it."""
+        held: BufferError | None = None
+        sandbox = place.sandbox
+        if sandbox is None or self._is_closed:
+            return None
         try:
-            if not self._is_closed:
-                sandbox.restore(self.image)
+            sandbox.restore(self.image)
+            return None
         except BufferError as error:
             held = error
-            kept = self._replacement()
         except Exception:
-            kept = self._replacement(sandbox)
-        except BaseException:  # of a signal's handler
-            self._free(self._replacement(sandbox))
-            raise
-        self._free(kept)
-        if held is not None:
-            raise held
-
-    def _replacement(self, broken: Sandbox | None = None) -> Sandbox | None:
-        try:
-            if broken is not None:
-                broken.close()
-        except Exception:
-            pass  # it goes with its last user
-        try:
-            return self._make()
-        except Exception:
-            return None  # who takes the place tries again, and gets the error
+            with suppress(Exception):  # it goes with its last user
+                sandbox.close()
+        place.sandbox = None  # if making one fails, who takes the place tries again, and is told
+        with suppress(Exception):
+            place.sandbox = self._make()
+        return held
 
     # ---- Threads ----
 
@@ -174,29 +172,25 @@ class Pool:
         BufferError at the block's end if somebody still holds a buffer of its memory: that memory
         stays as it is, and a new sandbox takes its place.
         """
-        sandbox = self._take(timeout)
-        try:
-            yield sandbox
-        finally:
-            self._give_back(sandbox)
-
-    def _take(self, timeout: float | None) -> Sandbox:
-        woken = threading.Semaphore(0)
+        woken = threading.Lock()
+        woken.acquire()
 
         def wake() -> bool:
-            woken.release()
+            if woken.locked():
+                woken.release()
             return True
 
-        waiter = self._begin(wake)
+        place = _Place(wake)
         try:
-            is_woken = waiter.is_over or woken.acquire(timeout=timeout)
-        except BaseException:  # of a signal's handler
-            if self._leave(waiter):
-                self._free(waiter.sandbox)
-            raise
-        if not is_woken and not self._leave(waiter):
-            raise PoolTimeout(f"no sandbox of the pool was free for {timeout} s")
-        return self._taken(waiter)
+            self._begin(place)
+            seconds = -1 if timeout is None else min(max(0, timeout), threading.TIMEOUT_MAX)
+            if not woken.acquire(timeout=seconds) and self._stops_waiting(place):
+                raise PoolTimeout(f"no sandbox of the pool was free for {timeout} s")
+            yield self._taken(place)
+        finally:
+            held = insist(self._end, place)
+            if held is not None:
+                raise held
 
     def call(
         self, name: str, *args: Any, limits: Limits | None = None, timeout: float | None = None
@@ -211,16 +205,9 @@ class Pool:
     @asynccontextmanager
     async def take_async(self, timeout: float | None = None) -> AsyncIterator[Sandbox]:
         """Take a sandbox: `async with pool.take_async() as sandbox`. See take()."""
-        from husk import aio  # which needs asyncio, and that takes long to import
+        import asyncio  # which takes long
 
-        sandbox = await self._take_async(timeout)
-        try:
-            yield sandbox
-        finally:
-            await aio.on_worker(sandbox, lambda: self._give_back(sandbox))
-
-    async def _take_async(self, timeout: float | None) -> Sandbox:
-        import asyncio
+        from husk import aio
 
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
@@ -232,20 +219,30 @@ class Pool:
                 return False
             return True
 
-        waiter = self._begin(wake)
+        place = _Place(wake)
         try:
-            if not waiter.is_over:
-                async with asyncio.timeout(timeout):
-                    await woken.wait()
-        except BaseException as error:
-            if isinstance(error, TimeoutError) and self._leave(waiter):
-                return self._taken(waiter)
-            if self._leave(waiter):
-                self._free(waiter.sandbox)
-            if isinstance(error, TimeoutError):
+            self._begin(place)
+            await self._wait_async(place, woken, timeout)
+            yield self._taken(place)
+        finally:
+            if place.sandbox is None:
+                self._end(place)
+            else:
+                held = await aio.on_worker(place.sandbox, lambda: self._end(place), ends=True)
+                if held is not None:
+                    raise held
+
+    async def _wait_async(self, place: _Place, woken: Any, timeout: float | None) -> None:
+        import asyncio
+
+        if place.is_given:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await woken.wait()
+        except TimeoutError:
+            if self._stops_waiting(place):
                 raise PoolTimeout(f"no sandbox of the pool was free for {timeout} s") from None
-            raise
-        return self._taken(waiter)
 
     async def call_async(
         self, name: str, *args: Any, limits: Limits | None = None, timeout: float | None = None
@@ -277,9 +274,10 @@ class Pool:
             self._is_closed = True
             idle, self._idle = self._idle, []
             while self._waiting:
-                waiter = self._waiting.popleft()
-                waiter.is_over = True
-                waiter.wake()
+                place = self._waiting[0]
+                place.wake()
+                if self._waiting and self._waiting[0] is place:
+                    del self._waiting[0]
         for sandbox in idle:
             if sandbox is not None:
                 sandbox.close()

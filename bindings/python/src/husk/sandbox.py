@@ -118,7 +118,7 @@ class Sandbox(Turns, WasiOfSandbox):
 
     def _adopt(self, pointer: Any, engine: Engine, user: Any) -> None:
         """Begin as the object of the library's sandbox."""
-        self._pointer = owned(pointer, lib.husk_sandbox_free)
+        self._pointer = owned(pointer, "husk_sandbox_free")
         self._engine = engine
         self.user = user
         self._begin_turns()
@@ -261,16 +261,10 @@ class Sandbox(Turns, WasiOfSandbox):
         prepared = self._prepared.get(name)
         if prepared is None:
             prepared = self._prepare(name)
-        if not self._lock.acquire():
-            raise self._in_use()
-        try:
-            if self._pointer is None:
-                raise StateError("the sandbox is closed")
+        with self.locked():
             if prepared.is_in_use:
                 prepared = Prepared(self, name, prepared.func, prepared.type)
             return prepared.run(args, limits)
-        finally:
-            self._lock.release()
 
     async def call_async(
         self,

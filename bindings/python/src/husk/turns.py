@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NoReturn
 
-from husk._fast import Turn
+from husk._fast import Hold, Turn
 from husk._native import lib
 from husk.errors import StateError
 
@@ -42,19 +42,18 @@ class Turns:
             raise StateError("the sandbox is closed")
         return self._pointer
 
-    @contextmanager
-    def locked(self) -> Iterator[Any]:
+    def locked(self) -> AbstractContextManager[Any]:
         """The library's handle, for this thread alone. Raises StateError at once if another thread
         uses the sandbox, or if it is closed."""
-        if not self._lock.acquire():
-            raise self._in_use()
-        try:
-            yield self.pointer
-        finally:
-            self._lock.release()
+        return Hold(self, self._lock, False)
 
-    def _in_use(self) -> StateError:
-        return StateError("another thread uses the sandbox: one at a time may")
+    def running(self) -> AbstractContextManager[Any]:
+        """The library's handle, for a function that runs the guest."""
+        return Hold(self, self._lock, True)
+
+    def refuse(self) -> NoReturn:
+        """Another thread has the turn."""
+        raise StateError("another thread uses the sandbox: one at a time may")
 
     def host_begins(self) -> int:
         """A host function begins: whoever it calls may use the sandbox."""
@@ -80,18 +79,7 @@ class Turns:
 
     def hold(self) -> None:
         """A host function ends by an exception, which a signal may have raised anywhere."""
-        if not self._lock.locked():
-            self._lock.acquire()
-
-    @contextmanager
-    def running(self) -> Iterator[Any]:
-        """The library's handle, for a function that runs the guest."""
-        with self.locked() as pointer:
-            self._lock.depth += 1
-            try:
-                yield pointer
-            finally:
-                self._lock.depth -= 1
+        self._lock.is_held = True
 
     @contextmanager
     def guarded(self) -> Iterator[Any]:

@@ -40,7 +40,8 @@ class Worker(threading.Thread):
         super().__init__(name="husk-worker", daemon=True)
         self._workers = workers
         self.job: Job | None = job
-        self.wake = threading.Semaphore(0)
+        self.wake = threading.Lock()  # of nobody: released when there is a job
+        self.wake.acquire()
 
     def run(self) -> None:
         """Do jobs until the process ends."""
