@@ -15,6 +15,7 @@ import pytest
 from conftest import Compile
 
 import husk
+from husk.workers import THREADS_MAX
 
 MODULE = """(module
   (import "env" "ask" (func $ask (param i32) (result i32)))
@@ -360,3 +361,49 @@ def test_cancellations_hurt_no_strangers_call(make: Make) -> None:
     assert counts["cancelled"] >= CANCELLED // 4 and counts["strangers"] >= 10
     assert (pool.idle, pool.waiting) == (2, 0)
     assert [pool.call("count") for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_task_that_is_cancelled_while_workers_are_busy_loses_no_sandbox(
+    make: Make,
+) -> None:
+    """Giving a sandbox back waits for a worker, and is not withdrawn with the task."""
+    pool = make(2)
+
+    async def use(begun: asyncio.Event, ends: asyncio.Event) -> None:
+        async with pool.take_async():
+            begun.set()
+            await ends.wait()
+
+    async def main() -> None:
+        busy = [husk.Sandbox(pool.image, husk.Imports(unknown="trap")) for _ in range(THREADS_MAX)]
+        begun, ends = asyncio.Event(), asyncio.Event()
+        user = asyncio.create_task(use(begun, ends))
+        await begun.wait()
+        spins = [asyncio.create_task(one.call_async("spin", timeout=0.5)) for one in busy]
+        await asyncio.sleep(0.1)
+        ends.set()
+        await asyncio.sleep(0.05)
+        user.cancel()
+        await asyncio.gather(user, *spins, return_exceptions=True)
+        for one in busy:
+            one.close()
+
+    run(main())
+    assert (pool.idle, pool.waiting) == (2, 0)
+
+
+def test_a_loop_that_is_closed_gives_its_sandboxes_back(make: Make) -> None:
+    pool = make(2)
+    loop = asyncio.new_event_loop()
+    tasks = [loop.create_task(pool.call_async("spin")) for _ in range(3)]
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    del task, tasks, loop
+    end = time.monotonic() + 10
+    while (pool.idle, pool.waiting) != (2, 0) and time.monotonic() < end:
+        time.sleep(0.1)
+        gc.collect()  # the tasks are parts of cycles of asyncio
+    assert (pool.idle, pool.waiting) == (2, 0)
+    assert pool.call("count") == 1

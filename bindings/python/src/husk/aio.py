@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from husk import workers
@@ -79,12 +80,12 @@ async def on_worker(
         except StopIteration as error:  # futures do not carry it, as coroutines do not
             ended = RuntimeError("a host function raised StopIteration")
             ended.__cause__ = error
-            _settle(loop, future, lambda: future.set_exception(ended))
+            _settle(loop, future, partial(future.set_exception, ended))
         except BaseException as error:
-            kept = error
-            _settle(loop, future, lambda: future.set_exception(kept))
+            # No variable of this function keeps it: if the loop is closed, the task goes at once.
+            _settle(loop, future, partial(future.set_exception, error))
         else:
-            _settle(loop, future, lambda: future.set_result(result))
+            _settle(loop, future, partial(future.set_result, result))
 
     job = workers.Job(work, lambda: (interrupt(), None)[1])
     workers.workers.submit(key, job)
@@ -111,6 +112,12 @@ async def on_worker(
         if not future.done() and not job.is_over:
             interrupt()
         del cancelled
+
+
+def later(key: Any, function: Callable[[], object]) -> None:
+    """Run a function on a worker, without waiting for it, unless the interpreter is ending."""
+    with suppress(RuntimeError):
+        workers.workers.submit(key, workers.Job(lambda: (function(), None)[1], lambda: None))
 
 
 class Run:

@@ -35,6 +35,11 @@ class _Place:
         self.sandbox: Sandbox | None = None  # None: it is made when the place is taken
 
 
+# All places that somebody waits for or has. So nothing of them is garbage, and the collector, which
+# may destroy the task that has one, frees nothing before the place has ended.
+_lent: set[tuple[_Place, Pool]] = set()
+
+
 class Pool:
     """Sandboxes of one image or snapshot, which requests take in turn.
 
@@ -84,6 +89,7 @@ class Pool:
         """Wait for a sandbox, unless one is free."""
         with self._lock:
             self._check()
+            _lent.add((place, self))
             self._waiting.append(place)
         self._serve()
 
@@ -103,6 +109,7 @@ class Pool:
                     if not is_there:
                         place.is_given = False
                         self._idle += [place.sandbox]
+                        _lent.discard((place, self))
 
     def _stops_waiting(self, place: _Place) -> bool:
         """False: the place was given meanwhile."""
@@ -141,6 +148,7 @@ class Pool:
         if unused is not None:
             unused.close()
         self._serve()
+        _lent.discard((place, self))
         return held
 
     def _clean(self, place: _Place) -> BufferError | None:
@@ -220,14 +228,20 @@ class Pool:
             return True
 
         place = _Place(wake)
+        is_destroyed = False
         try:
             self._begin(place)
             await self._wait_async(place, woken, timeout)
             yield self._taken(place)
+        except GeneratorExit:  # the task is destroyed, as its loop is gone: nothing can be awaited
+            is_destroyed = True
+            if place.sandbox is not None:
+                aio.later(place.sandbox, lambda: self._end(place))
+            raise
         finally:
             if place.sandbox is None:
                 self._end(place)
-            else:
+            elif not is_destroyed:
                 held = await aio.on_worker(place.sandbox, lambda: self._end(place), ends=True)
                 if held is not None:
                     raise held
