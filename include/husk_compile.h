@@ -58,6 +58,14 @@ struct husk_compile_options {
     /* Of the files in cache_dir, on the disk. 0: what husk_cache_set_limit() set for the folder,
      * else HUSK_CACHE_DEFAULT_LIMIT_BYTES. */
     uint64_t cache_limit_bytes;
+    /* Called on the calling thread while the worker works: soon after a signal of the embedder's
+     * interrupted the thread's wait, and at least once each interrupted_ns, for signals that
+     * another thread got. 0: compiling goes on. Any other value: the worker is killed, and the
+     * status is HUSK_E_TIMEOUT. It must return (no longjmp(), no C++ exception). NULL: nobody is
+     * asked. Jobs in the background ask nobody. */
+    int (*interrupted)(void *user);
+    void *interrupted_user;
+    uint64_t interrupted_ns; /* 0: only after signals; granularity 1 ms */
 };
 #define HUSK_COMPILE_OPTIONS_INIT HUSK_INIT_OF(husk_compile_options)
 

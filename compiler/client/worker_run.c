@@ -44,6 +44,7 @@ struct worker {
     pid_t pid;
     int pid_fd;                    /* -1: this system has none */
     uint64_t deadline_ns;          /* wall clock, monotonic */
+    uint64_t ask_at_ns;            /* when to ask the embedder whether to go on; or UINT64_MAX */
     struct worker_message message; /* being read */
     size_t message_bytes;
     struct worker_message result;
@@ -51,6 +52,7 @@ struct worker {
     char stderr_text[STDERR_BYTES_MAX + 1];
     size_t stderr_bytes;
     bool is_over_wall_limit;
+    bool was_interrupted;
 };
 
 static void close_fd(int *fd) {
@@ -176,10 +178,32 @@ static bool read_stderr(struct worker *worker) {
     return true;
 }
 
-/* Until the worker is dead, has closed its pipes, or is out of time. A process that it left
- * behind may hold the pipes open. */
+/* True: the embedder ends the compiling. It is asked after a signal, and when its period is over,
+ * also if the worker has much to say. */
+static bool asks_and_ends(struct worker *worker, bool was_signalled) {
+    const struct husk_compile_options *options = worker->options;
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (options->interrupted == NULL || (!was_signalled && now < worker->ask_at_ns))
+        return false;
+    worker->ask_at_ns = options->interrupted_ns == 0 || options->interrupted_ns > UINT64_MAX - now
+                            ? UINT64_MAX
+                            : now + options->interrupted_ns;
+    worker->was_interrupted = options->interrupted(options->interrupted_user) != 0;
+    return worker->was_interrupted;
+}
+
+/* How long to wait for the worker. */
+static int wait_ms(const struct worker *worker, uint64_t now) {
+    const uint64_t end_ns =
+        worker->ask_at_ns < worker->deadline_ns ? worker->ask_at_ns : worker->deadline_ns;
+    const uint64_t left_ms = end_ns <= now ? 0 : (end_ns - now) / 1000000 + 1;
+    return left_ms > 60000 ? 60000 : (int)left_ms;
+}
+
+/* Until the worker is dead, has closed its pipes, or is out of time, or the embedder ends it. A
+ * process that it left behind may hold the pipes open. */
 static void listen_to(struct worker *worker) {
-    bool is_dead = false;
+    bool is_dead = false, was_signalled = true; /* a signal may have come before */
     while (!is_dead && (worker->status_fd >= 0 || worker->stderr_fd >= 0)) {
         struct pollfd fds[3] = {{.fd = worker->status_fd, .events = POLLIN},
                                 {.fd = worker->stderr_fd, .events = POLLIN},
@@ -189,8 +213,10 @@ static void listen_to(struct worker *worker) {
             worker->is_over_wall_limit = true;
             return;
         }
-        uint64_t left_ms = (worker->deadline_ns - now) / 1000000 + 1;
-        if (poll(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms) < 0)
+        if (asks_and_ends(worker, was_signalled))
+            return;
+        was_signalled = poll(fds, 3, wait_ms(worker, now)) < 0;
+        if (was_signalled)
             continue;                  /* EINTR; the other errors cannot be */
         is_dead = fds[2].revents != 0; /* then a round reads all that the pipes hold */
         if ((fds[0].revents != 0 || (is_dead && worker->status_fd >= 0)) && !read_status(worker))
@@ -265,8 +291,11 @@ static int run(struct worker *worker, uint64_t wall_limit_ns, int *ret_fd, uint6
     if (wall_limit_ns == 0)
         wall_limit_ns = 60000000000u + 10 * worker->options->cpu_limit_ns;
     worker->deadline_ns = clock_ns(CLOCK_MONOTONIC) + wall_limit_ns;
+    worker->ask_at_ns = UINT64_MAX;
     listen_to(worker);
     struct worker_death death = reap(worker);
+    if (worker->was_interrupted)
+        return error_set(err, HUSK_E_TIMEOUT, "compiling was interrupted");
     if (!worker->has_result)
         return worker_death_error(&death, worker->options, err);
     if (worker->result.status != 0)

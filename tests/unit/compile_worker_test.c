@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "files_in.h"
@@ -245,6 +246,52 @@ TEST(out_of_time) {
     CHECK_STATUS(husk_compile(wasm, count, &options, &fd, &err), HUSK_E_TIMEOUT);
     CHECK_CONTAINS(err.message, "1 seconds of CPU time");
     free(wasm);
+}
+
+struct asked {
+    int count, end_at;
+};
+
+static int ask(void *user) {
+    struct asked *asked = user;
+    return ++asked->count == asked->end_at ? 1 : 0;
+}
+
+static void nothing(int signal) {
+    (void)signal;
+}
+
+/* In a period, or after a signal; the first time before the worker is waited for. */
+TEST(the_embedder_ends_it) {
+    struct husk_error err;
+    struct asked asked = {0, 4};
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    const unsigned before = files_in("/proc/self/fd");
+    options.interrupted = ask;
+    options.interrupted_user = &asked;
+    options.interrupted_ns = 5000000;
+    CHECK_STATUS(run_fake("exec sleep 60", &options, &err), HUSK_E_TIMEOUT);
+    CHECK_CONTAINS(err.message, "interrupted");
+    CHECK_EQ_I64(asked.count, 4);
+    asked = (struct asked){0, 4}; /* also of a worker that has much to say */
+    CHECK_STATUS(run_fake("exec cat /dev/zero >&2", &options, &err), HUSK_E_TIMEOUT);
+    options.interrupted_ns = UINT64_MAX;
+    const struct sigaction action = {.sa_handler = nothing};
+    const struct itimerval period = {{0, 20000}, {0, 20000}}, none = {{0, 0}, {0, 0}};
+    struct sigaction old;
+    CHECK(sigaction(SIGALRM, &action, &old) == 0);
+    for (int end_at = 1; end_at <= 4; end_at += 3) {
+        asked = (struct asked){0, end_at};
+        CHECK(setitimer(ITIMER_REAL, &period, NULL) == 0);
+        CHECK_STATUS(run_fake("exec sleep 60", &options, &err), HUSK_E_TIMEOUT);
+        CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0);
+        CHECK_EQ_I64(asked.count, end_at);
+    }
+    CHECK(sigaction(SIGALRM, &old, NULL) == 0);
+    asked = (struct asked){0, -1}; /* who never says so changes nothing */
+    CHECK_STATUS(run_fake("exit 0", &options, &err), HUSK_E_COMPILER);
+    CHECK(asked.count > 0);
+    CHECK_EQ_I64(files_in("/proc/self/fd"), before);
 }
 
 TEST(out_of_memory) {

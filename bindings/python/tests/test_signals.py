@@ -7,9 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from conftest import Compile
+from conftest import Compile, Wat
 
 import husk
 
@@ -276,3 +277,32 @@ def test_limits_are_for_any_thread(sandbox: husk.Sandbox) -> None:
             sandbox.call("spin", limits=long)
         sandbox.restore(sandbox.image)
     assert kinds == ["wall", "wall"]
+
+
+@pytest.mark.parametrize("send", [to_main, to_itself, to_process])
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_ctrl_c_ends_a_compiling(
+    is_cached: bool, send: Callable[[], None], wat: Wat, tmp_path: Path
+) -> None:
+    line = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7)) (local.get 0)))"
+    func = f"(func (param i32) (result i32) {line * 200} (local.get 0))"
+    module = wat(f"(module {func * 200})")  # some seconds
+    cache = tmp_path / "cache" if is_cached else None
+    with Sender(send) as sender, pytest.raises(KeyboardInterrupt):
+        husk.compile(module, cache=cache, level=3)
+    assert time.monotonic() - sender.sent_at < 1
+
+
+def test_a_handler_that_returns_lets_the_compiler_go_on(
+    wat: Wat, handler: Callable[[Callable[..., object]], None]
+) -> None:
+    line = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7)) (local.get 0)))"
+    func = f"(func (param i32) (result i32) {line * 50} (local.get 0))"
+    seen: list[float] = []
+    handler(lambda *_: seen.append(time.monotonic()))
+    module = wat(f"(module {func * 50})")
+    with Sender() as sender:
+        husk.compile(module, level=3)
+        ended = time.monotonic()
+    assert sender.sent_at < seen[0] < ended
+    assert seen[0] - sender.sent_at < (ended - sender.sent_at) / 2

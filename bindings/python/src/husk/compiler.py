@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from husk import signals
 from husk._convert import nanoseconds, number, text
+from husk._fast import take
 from husk._native import ffi, lib
 from husk.engine import Engine
 from husk.errors import CompilerMissingError, check, error_new
@@ -138,6 +141,7 @@ class Options:
         # Always named: the library itself would look in more places than in this package.
         self.struct.worker_path = self._keep(c_path(_WORKER if worker is None else worker))
         self.struct.allow_uncontained = bool(given.get("allow_uncontained", False))
+        self._fill_signals()
         progress = given.get("progress")
         if progress is not None:
             self._progress = _Progress(progress)
@@ -145,10 +149,22 @@ class Options:
             self.struct.progress = lib.husk_py_progress
             self.struct.progress_user = self._kept[-1]
 
+    def _fill_signals(self) -> None:
+        """On the main thread, a signal's handler that raises ends the compiling."""
+        take()
+        if get_ident() == signals.main_thread:
+            self.struct.interrupted = signals.HOOK
+            self.struct.interrupted_user = ffi.NULL
+            self.struct.interrupted_ns = signals.PERIOD_NS
+
     def check(self, status: int, err: Any) -> None:
-        """Raise what the progress function raised, or if the compiler failed."""
+        """Raise what the progress function or a signal's handler raised, or if the compiler
+        failed."""
         if self._progress is not None and self._progress.raised is not None:
             raise self._progress.raised
+        raised = take() if status == lib.HUSK_E_TIMEOUT else None
+        if raised is not None:
+            raise raised
         if status == lib.HUSK_E_NOT_FOUND and not self._has_worker:
             raise CompilerMissingError(_MISSING)
         check(status, err)
@@ -165,7 +181,7 @@ def compile(
 
     cache: a folder for images, or True for that of the program `husk`; husk.Cache tells more than
     the image. For the other options see husk.CompileOptions. The module may come from anyone: it is
-    compiled in a process that has no rights.
+    compiled in a process that has no rights. On the main thread, Ctrl-C ends it.
 
     Raises BadWasmError, InvalidWasmError, UnsupportedError, LimitError (each with `offset`),
     CompilerError, OutOfTimeError, CompilerMissingError, SystemCallError.
