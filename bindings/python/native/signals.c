@@ -44,23 +44,19 @@ static void error_raise(PyObject *error) {
 static atomic_bool has_ended;
 
 /* husk_limits.interrupted: runs the handlers of signals that came, on the main thread. `user`: a
- * function of Python to ask instead, or NULL. Not 0: the call ends. */
+ * function of Python to ask, too, or NULL. Not 0: the call ends. */
 static int hook(void *user) {
     if (atomic_load(&has_ended))
         return 0;
-    int answer = 0;
     PyGILState_STATE state = PyGILState_Ensure();
-    if (user == NULL) {
-        answer = PyErr_CheckSignals();
-        if (answer != 0)
-            Py_XSETREF(raised, error_take());
-    } else {
+    int answer = PyErr_CheckSignals();
+    if (answer == 0 && user != NULL) {
         PyObject *goes_on = PyObject_CallNoArgs(user);
         answer = goes_on != NULL && PyObject_IsTrue(goes_on) == 1 ? 0 : -1;
-        if (PyErr_Occurred() != NULL)
-            PyErr_WriteUnraisable(user);
         Py_XDECREF(goes_on);
     }
+    if (PyErr_Occurred() != NULL)
+        Py_XSETREF(raised, error_take());
     PyGILState_Release(state);
     return answer;
 }

@@ -306,3 +306,18 @@ def test_a_handler_that_returns_lets_the_compiler_go_on(
         ended = time.monotonic()
     assert sender.sent_at < seen[0] < ended
     assert seen[0] - sender.sent_at < (ended - sender.sent_at) / 2
+
+
+def test_a_progress_function_that_raises_ends_the_compiling(wat: Wat) -> None:
+    line = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7)) (local.get 0)))"
+    func = f"(func (param i32) (result i32) {line * 200} (local.get 0))"
+    module = wat(f"(module {func * 200})")
+    begun: list[float] = []
+
+    def fails(*_: object) -> None:
+        begun.append(time.monotonic())
+        raise Trial
+
+    with pytest.raises(Trial):
+        husk.compile(module, level=3, progress=fails)
+    assert len(begun) == 1 and time.monotonic() - begun[0] < 1

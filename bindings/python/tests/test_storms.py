@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,8 +62,10 @@ class Sky:
 
 
 @pytest.fixture
-def storm() -> Iterator[Callable[[float], Sky]]:
-    """A function that begins a storm."""
+def storm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], Sky]]:
+    """A function that begins a storm. Python itself loses what is raised in its own callbacks, such
+    as those of weak references, and tells this hook."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     before = signal.getsignal(signal.SIGALRM)
 
     def begin(raises: float) -> Sky:
@@ -210,3 +213,17 @@ def test_what_a_handler_raised_survives_other_handlers(
 
     sky.calls = calls
     assert rounds(sky, spin, lambda: sandbox.restore(sandbox.image)) > 0
+
+
+def test_handlers_cancel_the_token_that_they_interrupt(storm: Callable[[float], Sky]) -> None:
+    sky = storm(0)
+
+    def work() -> None:
+        token = husk.Cancel()
+        children = [token.child() for _ in range(20)]
+        sky.calls = token.cancel
+        token.cancel()
+        sky.calls = None
+        assert all(child.is_cancelled for child in children)
+
+    assert rounds(sky, work, lambda: None) == 0

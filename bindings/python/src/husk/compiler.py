@@ -81,6 +81,10 @@ class _Progress:
         self.function = function
         self.raised: BaseException | None = None
 
+    def goes_on(self) -> bool:
+        """Whether to go on compiling."""
+        return self.raised is None
+
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def husk_py_progress(user: Any, done: int, total: int) -> None:
@@ -141,21 +145,24 @@ class Options:
         # Always named: the library itself would look in more places than in this package.
         self.struct.worker_path = self._keep(c_path(_WORKER if worker is None else worker))
         self.struct.allow_uncontained = bool(given.get("allow_uncontained", False))
-        self._fill_signals()
+        take()
+        if get_ident() == signals.main_thread:  # a signal's handler that raises ends the compiling
+            self._ask(None)
         progress = given.get("progress")
         if progress is not None:
             self._progress = _Progress(progress)
             self._kept.append(ffi.new_handle(self._progress))
             self.struct.progress = lib.husk_py_progress
             self.struct.progress_user = self._kept[-1]
+            self._ask(self._progress.goes_on)  # what it raises ends the compiling, too
 
-    def _fill_signals(self) -> None:
-        """On the main thread, a signal's handler that raises ends the compiling."""
-        take()
-        if get_ident() == signals.main_thread:
-            self.struct.interrupted = signals.HOOK
-            self.struct.interrupted_user = ffi.NULL
-            self.struct.interrupted_ns = signals.PERIOD_NS
+    def _ask(self, goes_on: Callable[[], bool] | None) -> None:
+        """Have the library ask while it compiles: for signals, and a function."""
+        self.struct.interrupted = signals.HOOK
+        self.struct.interrupted_ns = signals.PERIOD_NS
+        if goes_on is not None:
+            self._kept.append(goes_on)
+            self.struct.interrupted_user = ffi.cast("void *", id(goes_on))
 
     def check(self, status: int, err: Any) -> None:
         """Raise what the progress function or a signal's handler raised, or if the compiler
