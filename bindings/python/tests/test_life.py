@@ -462,8 +462,8 @@ def test_subinterpreters_are_refused(first: str) -> None:
         except ImportError:
             import _xxsubinterpreters as interpreters
         inner = interpreters.create()
-        code = "try: import husk\\nexcept ImportError as error: print('refused:', error, flush=True)"
-        interpreters.run_string(inner, code)
+        code = "try: import husk" + chr(10) + "except ImportError as e: print('refused:', e)"
+        interpreters.run_string(inner, code + '; import sys; sys.stdout.flush()')
     """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
