@@ -177,13 +177,18 @@ static int visit_serve(const struct visit *visit) {
 static int host_serve(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {
     PyGILState_STATE gil = PyGILState_Ensure();
-    struct visit visit = {.self = Py_NewRef(user), .caller = caller, .args = args};
-    visit.results = results;
-    visit.turn = Py_NewRef(husk_sandbox_user(husk_caller_sandbox(caller)));
-    visit.sandbox = Py_NewRef(PyWeakref_GetObject(visit.turn->sandbox));
+    struct turn *turn = husk_sandbox_user(husk_caller_sandbox(caller));
+    struct visit visit = {user, turn, NULL, caller, args, results};
+    Py_INCREF(visit.self);
+    Py_INCREF(turn);
+    visit.sandbox = PyObject_CallNoArgs(turn->sandbox); /* which the call keeps alive */
+    if (visit.sandbox == NULL) {
+        PyErr_Clear();
+        visit.sandbox = Py_NewRef(Py_None);
+    }
     int status = visit.self->function == NULL ? visit_serve(&visit) : visit_plain(&visit);
     Py_DECREF(visit.sandbox);
-    Py_DECREF(visit.turn);
+    Py_DECREF(turn);
     Py_DECREF(visit.self);
     PyGILState_Release(gil);
     return status;
