@@ -469,3 +469,19 @@ def test_subinterpreters_are_refused(first: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
     )
     assert done.stdout.startswith("refused: ") and "subinterpreters" in done.stdout, done
+
+
+def test_a_handler_may_cancel_while_the_token_is_in_use() -> None:
+    token = husk.Cancel()
+
+    class Interrupted(weakref.WeakSet[husk.Cancel]):
+        def add(self, item: husk.Cancel) -> None:
+            super().add(item)
+            token.cancel()  # as the handler of a signal, or a finalizer, would
+
+    token._children = Interrupted()
+    children: list[husk.Cancel] = []
+    thread = threading.Thread(target=lambda: children.append(token.child()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert token.is_cancelled and children[0].is_cancelled

@@ -41,7 +41,7 @@ class Cancel:
         self._pointer = owned(out[0], lib.husk_cancel_unref)
         self._is_cancelled = False
         self._children: weakref.WeakSet[Cancel] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the handler of a signal may cancel while it is held
 
     @property
     def pointer(self) -> Any:
