@@ -360,6 +360,7 @@ def test_plain_host_functions_are_as_the_others(image_of: Compile) -> None:
             sandbox = made_of(image_of, lambda *_, wrong=wrong: wrong, caller=wants_caller)
             with pytest.raises((TypeError, OverflowError)) as caught:
                 sandbox.call("call", 1)
+            assert caught.value.__notes__ == ["the answer of the host function env.f"]
             found.append((type(caught.value), str(caught.value)))
         assert found[0] == found[1]
 

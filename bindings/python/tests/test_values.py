@@ -190,5 +190,5 @@ def test_functions_of_another_sandbox(image_of: Compile) -> None:
     ):
         with pytest.raises(husk.InvalidArgumentError, match="another sandbox"):
             refused()
-    with pytest.raises(husk.ValueTypeError):
+    with pytest.raises(husk.ValueTypeError, match="a funcref is wanted, not str"):
         two.call_func("f")  # type: ignore[arg-type]

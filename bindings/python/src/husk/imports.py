@@ -236,7 +236,11 @@ class HostFunction(Host):
         if answer is PENDING:
             sandbox.pending_begins(self, values)
             return int(lib.husk_caller_pending(ffi.cast(_CALLER, caller_at)))
-        self._give(sandbox, ffi.cast(_VALUES, results_at), answer)
+        try:
+            self._give(sandbox, ffi.cast(_VALUES, results_at), answer)
+        except Exception as error:  # nothing else says whose answer it was
+            error.add_note(f"the answer of the host function {self.module}.{self.name}")
+            raise
         return 0
 
     def _later(self, sandbox: Sandbox, values: list[Any]) -> _Pending:

@@ -213,7 +213,8 @@ Put = Callable[[Any], None]
 
 
 def _misfit(kind: Type, value: object) -> ValueTypeError:
-    return ValueTypeError(f"an {kind} is wanted, not {type(value).__name__}")
+    article = "a" if kind in (V128, FUNCREF) else "an"
+    return ValueTypeError(f"{article} {kind} is wanted, not {type(value).__name__}")
 
 
 def _int_set(view: Any, at: int, kind: Type, value: Any) -> None:
