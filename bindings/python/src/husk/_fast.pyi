@@ -1,13 +1,17 @@
 # native/fast.c
 from collections.abc import Callable
 from typing import Any, final
+from weakref import ReferenceType
 
 from husk.limits import Limits
 from husk.values import FuncType
 
+def in_main_interpreter() -> bool: ...
+
 @final
 class Turn:
     depth: int
+    def __init__(self, sandbox: ReferenceType[Any]) -> None: ...
     def acquire(self) -> bool: ...
     def release(self) -> None: ...
     def locked(self) -> bool: ...
@@ -40,3 +44,10 @@ class Function:
     def __call__(
         self, *args: Any, limits: Limits | None = None, timeout: float | None = None
     ) -> Any: ...
+
+class Host:
+    def plain(
+        self, function: Callable[..., Any], params_count: int, results_count: int
+    ) -> None: ...
+    @classmethod
+    def entry(cls) -> int: ...

@@ -190,22 +190,29 @@ def _log_function(log: LogFunction | logging.Logger) -> LogFunction:
 
 
 _default: Engine | None = None
-_default_lock = threading.Lock()
+_default_lock = threading.RLock()  # a finalizer may want the engine while it is held
 
 
 def default_engine() -> Engine:
     """The engine of those who name none. It is made on first use, and anew in a forked child."""
     global _default
     with _default_lock:
-        engine = _default
-        if engine is None or engine._pointer is None or engine._pid != os.getpid():
-            engine = _default = Engine()
-        return engine
+        if not _is_usable(_default):
+            made = Engine()
+            # Meanwhile the handler of a signal, or a finalizer, may have made it.
+            if not _is_usable(_default):
+                _default = made
+        assert _default is not None
+        return _default
+
+
+def _is_usable(engine: Engine | None) -> bool:
+    return engine is not None and engine._pointer is not None and engine._pid == os.getpid()
 
 
 def _renew_lock() -> None:
     global _default_lock
-    _default_lock = threading.Lock()
+    _default_lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

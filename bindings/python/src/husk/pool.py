@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from husk.errors import StateError
+from husk.handles import Uncopied
 from husk.image import Image
 from husk.imports import Imports
 from husk.limits import Limits
@@ -34,7 +35,7 @@ class _Waiter:
         self.sandbox: Sandbox | None = None
 
 
-class Pool:
+class Pool(Uncopied):
     """Sandboxes of one image or snapshot, which requests take in turn.
 
     Each use begins with the state of the snapshot, whatever came before: a sandbox is restored when
@@ -72,15 +73,19 @@ class Pool:
 
     # ---- Places ----
 
-    def _check(self) -> None:
+    def _check_process(self) -> None:
+        # Before the lock is taken: in a child of fork(), nobody may ever let go of it.
         if os.getpid() != self._process:
             raise StateError("the pool belongs to the process that made it; make one here")
+
+    def _check(self) -> None:
         if self._is_closed:
             raise StateError("the pool is closed")
 
     def _begin(self, wake: Callable[[], bool]) -> _Waiter:
         """Get a place, or a place in the queue."""
         waiter = _Waiter(wake)
+        self._check_process()
         with self._lock:
             self._check()
             if self._idle and not self._waiting:
@@ -134,6 +139,8 @@ class Pool:
     def _give_back(self, sandbox: Sandbox) -> None:
         """Restore a sandbox, or replace it, and free its place. Raises BufferError if somebody
         still holds a buffer of its memory."""
+        if os.getpid() != self._process:  # a child made by fork() leaves the block
+            return
         with self._lock:
             self._in_use.discard(sandbox)
         held: BufferError | None = None
@@ -259,12 +266,14 @@ class Pool:
     @property
     def idle(self) -> int:
         """How many sandboxes nobody uses now."""
+        self._check_process()
         with self._lock:
             return len(self._idle)
 
     @property
     def waiting(self) -> int:
         """How many threads and tasks wait for a sandbox."""
+        self._check_process()
         with self._lock:
             return len(self._waiting)
 
