@@ -15,13 +15,19 @@ static const char *status_text(unsigned status) {
     return text != NULL ? text : "Error";
 }
 
-/* While the server ends, a connection ends with its answer. Nobody knows where the next request
- * begins behind one that was refused. */
+/* Nobody knows where the next request begins behind one that was refused. Of a body in chunks, the
+ * next server may know another end: libmicrohttpd 0.9.75 takes a lone LF for the end of a chunk's
+ * size and its extensions, and a trailer that begins with a NUL for the last line. */
+static bool has_clear_next(const struct exchange *exchange, unsigned status) {
+    return (status != 400 || exchange->is_queued) && !exchange->request.is_chunked;
+}
+
+/* While the server ends, a connection ends with its answer. */
 static int queue(struct exchange *exchange, unsigned status, struct MHD_Response *response) {
     const struct server *server = exchange->client->server;
     if (response == NULL)
         return MHD_NO;
-    if (atomic_load(&server->is_draining) || (status == 400 && !exchange->is_queued))
+    if (atomic_load(&server->is_draining) || !has_clear_next(exchange, status))
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     const enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);

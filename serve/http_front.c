@@ -198,20 +198,44 @@ static enum MHD_Result add_header(void *user, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
+/* The lines of a head are in libmicrohttpd's buffer, from the method on, with NULs for their ends. */
+struct head_place {
+    uintptr_t begin, end;
+};
+
+static bool is_within(const struct head_place *place, const char *text) {
+    return (uintptr_t)text > place->begin && (uintptr_t)text < place->end;
+}
+
+/* Is each header a line of its own? libmicrohttpd 0.9.75 adds a line that is continued (RFC 9112,
+ * section 5.2) to the name: "Content-Length:", " 5" is the header "Content-Length5", and the body
+ * would be the next request. It makes such a name somewhere else. */
+static bool has_whole_lines(const struct head_place *place, const struct header_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        if (!is_within(place, list->rows[i].name) || !is_within(place, list->rows[i].value))
+            return false;
+    return true;
+}
+
 /* Did the head end with an empty line? libmicrohttpd 0.9.75 takes a line that begins with ':' or a
- * NUL for one, so that lines behind it would be the next request. The lines are in its buffer, with
- * NULs for their ends: behind the last one that it told us of, there are two ends, of two bytes or
- * of one each. A line that is continued is somewhere else. */
-static bool has_clear_end(struct MHD_Connection *connection, const char *method, const char *last) {
+ * NUL for one, so that lines behind it would be the next request. Behind the last one that it told
+ * us of, there are two ends, of two bytes or of one each. */
+static bool has_clear_end(const struct head_place *place, const char *last) {
+    const uintptr_t at = (uintptr_t)last + strlen(last);
+    return is_within(place, last) && (place->end - at == 4 || place->end - at == 2);
+}
+
+static bool has_clear_lines(struct MHD_Connection *connection, const char *method,
+                            const char *version, const struct header_list *list) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *last = list->count != 0 ? list->rows[list->count - 1].value : version;
     if (MHD_VERSION >= FIRST_STRICT_MHD)
         return true;
     if (info == NULL)
         return false;
-    const uintptr_t begin = (uintptr_t)method, end = begin + info->header_size;
-    const uintptr_t at = (uintptr_t)last + strlen(last);
-    return at > begin && at < end && (end - at == 4 || end - at == 2);
+    const struct head_place place = {(uintptr_t)method, (uintptr_t)method + info->header_size};
+    return has_whole_lines(&place, list) && has_clear_end(&place, last);
 }
 
 /* "example.org:8080" → "example.org". Whoever sent it may send anything: a name that is none is the
@@ -284,9 +308,8 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
     parts.target = exchange->sent_target;
     parts.headers = list.rows;
     parts.headers_count = list.count;
-    const char *last = list.count != 0 ? list.rows[list.count - 1].value : version;
     unsigned status = list.has_more ? 431
-                      : has_clear_end(exchange->connection, method, last)
+                      : has_clear_lines(exchange->connection, method, version, &list)
                           ? request_make(&exchange->request, &parts)
                           : 400;
     if (status != 0)
