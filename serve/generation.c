@@ -184,9 +184,10 @@ static int call_once(struct maker *maker, const char *name, struct husk_error *e
     struct husk_call call = HUSK_CALL_INIT;
     struct husk_functype type;
     limits.wall_ns = maker->route->init_ns;
-    if (!has_func(maker->run.image, name, &call.func, &type) || type.params_count != 0 ||
-        type.results_count != 0)
+    if (!has_func(maker->run.image, name, &call.func, &type))
         return 0;
+    if (type.params_count != 0 || type.results_count != 0)
+        return cli_error(err, HUSK_E_TYPE, "has a %s with parameters or results", name);
     call.limits = &limits;
     const int status = husk_call(maker->sandbox, &call, &outcome, err);
     return status != 0 ? status : check_outcome(maker, &outcome, name, err);

@@ -159,6 +159,8 @@ refuses "a module with neither" 125 "exports neither _start" "$examples/plugin.w
 refuses "--reuse of a program" 125 "--reuse" --reuse "$examples/cgi.wasm"
 refuses "--until of a function" 125 "is no program" --until stdin "$examples/handle.wasm"
 refuses "a program that reads nothing" 125 "ended before it read" --until stdin "$examples/program.wasm" -- args
+printf '\0asm\1\0\0\0\1\10\2\140\0\0\140\1\177\0\3\3\2\0\1\7\35\2\6_start\0\0\20wizer.initialize\0\1\12\7\2\2\0\13\2\0\13' >"$scratch/type.wasm"
+refuses "an initialiser of another type" 125 "has a wizer.initialize with parameters" "$scratch/type.wasm"
 refuses "too little memory" 125 "memory_max_bytes is 65536" --max-memory 64K "$examples/cgi.wasm"
 refuses "more directories than there are" 125 "No such file" --dir "$scratch/none::/d" "$examples/cgi.wasm"
 contains "help" "$("$husk" serve --help)" "--max-response SIZE"
