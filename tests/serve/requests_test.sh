@@ -4,7 +4,7 @@
 
 # ---- CGI ----
 
-serve "$examples/cgi.wasm" --env OWN=value --env HTTP_X_A=own || finish
+serve "$examples/cgi.wasm" --env OWN=value --env HTTP_X_OWN=own --env SERVER_SOFTWARE=mine || finish
 answers "a greeting" "/greet?you" 200 "Hello, you! This is visit 1."
 answers "the next one starts from the beginning, too" "/greet?me" 200 "Hello, me! This is visit 1."
 answers "a body" /upper 200 "SOME TEXT" -d "some text"
@@ -12,13 +12,14 @@ answers "a body in chunks" /upper 200 "SOME TEXT" -d "some text" -H "Transfer-En
 answers "no such path" /elsewhere 404 "There is no /elsewhere"
 get "/environment/?x=%41" -X DELETE
 same "a path that the program does not have" "$status" 404
-get "/environment?a=1&b=%20" -A agent -H "X-A: 1" -H "X-A: 2" -H "Cookie: c=1" -H "Proxy: http://evil" -H "X_B: underscore" \
+get "/environment?a=1&b=%20" -A agent -H "X-A: 1" -H "X-A: 2" -H "X-Own: client" -H "Cookie: c=1" -H "Proxy: http://evil" -H "X_B: underscore" \
     -H "Authorization: Basic c2VjcmV0" -H "Husk-Remote-Addr: 9.9.9.9" -H "Host: example.org:81" -H "Content-Type: a/b" -H "TE: trailers"
 for row in GATEWAY_INTERFACE=CGI/1.1 SERVER_PROTOCOL=HTTP/1.1 REQUEST_METHOD=GET PATH_INFO=/environment 'QUERY_STRING=a=1&b=%20' \
     'REQUEST_URI=/environment?a=1&b=%20' SCRIPT_NAME= SERVER_NAME=example.org SERVER_PORT="$port" REMOTE_ADDR=127.0.0.1 CONTENT_TYPE=a/b \
-    HTTP_USER_AGENT=agent 'HTTP_X_A=1, 2' HTTP_COOKIE=c=1 OWN=value; do
+    HTTP_USER_AGENT=agent 'HTTP_X_A=1, 2' HTTP_COOKIE=c=1 OWN=value HTTP_X_OWN=own SERVER_SOFTWARE=mine; do
     check "variable $row" grep -qxF -- "$row" "$scratch/body"
 done
+same "each variable is there once" "$(cut -d = -f 1 "$scratch/body" | sort | uniq -d)" ""
 for name in HTTP_PROXY HTTP_X_B HTTP_AUTHORIZATION HTTP_HUSK HTTP_TE HTTP_CONTENT_TYPE HTTP_CONTENT_LENGTH CONTENT_LENGTH HOME PATH=; do
     check "no variable $name" test -z "$(grep "^$name" "$scratch/body")"
 done
