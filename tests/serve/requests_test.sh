@@ -58,6 +58,10 @@ answers "wizer.initialize ran once, before the snapshot" "/initialised" 200 "ini
 answers "and again" "/initialised" 200 "initialised 1"
 answers "a status line" "/good?line" 203 ok
 answers "no body" "/good?empty" 204 ""
+get "/good?unchanged" -D "$scratch/head"
+same "304 with the length of what the client has" "$status $(grep -ciE '^content-length: 17' "$scratch/head")" "304 1"
+same "a header without a value" "$(tr -d ' \r' <"$scratch/head" | grep -c '^X-Empty:$')" 1
+same "nothing follows a 304" "$(curl -s -m 20 "$url/good?unchanged" "$url/good?line")" ok
 get "/good?redirect" -D "$scratch/head"
 same "Location alone is a redirection" "$status $(grep -ci '^location: http://example.org/' "$scratch/head")" "302 1"
 answers "a trap" /trap 500 "500 Internal Server Error"
