@@ -198,44 +198,34 @@ static enum MHD_Result add_header(void *user, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-/* The lines of a head are in libmicrohttpd's buffer, from the method on, with NULs for their ends. */
-struct head_place {
-    uintptr_t begin, end;
-};
-
-static bool is_within(const struct head_place *place, const char *text) {
-    return (uintptr_t)text > place->begin && (uintptr_t)text < place->end;
+/* Ends of lines between what ends with this NUL and `next`: each is CR LF, or LF alone. */
+static bool has_ends(const char *text, uintptr_t next, size_t lines) {
+    const uintptr_t at = (uintptr_t)text + strlen(text);
+    return next > at && (next - at == 2 * lines || next - at == lines);
 }
 
-/* Is each header a line of its own? libmicrohttpd 0.9.75 adds a line that is continued (RFC 9112,
- * section 5.2) to the name: "Content-Length:", " 5" is the header "Content-Length5", and the body
- * would be the next request. It makes such a name somewhere else. */
-static bool has_whole_lines(const struct head_place *place, const struct header_list *list) {
-    for (size_t i = 0; i < list->count; i++)
-        if (!is_within(place, list->rows[i].name) || !is_within(place, list->rows[i].value))
-            return false;
-    return true;
-}
-
-/* Did the head end with an empty line? libmicrohttpd 0.9.75 takes a line that begins with ':' or a
- * NUL for one, so that lines behind it would be the next request. Behind the last one that it told
- * us of, there are two ends, of two bytes or of one each. */
-static bool has_clear_end(const struct head_place *place, const char *last) {
-    const uintptr_t at = (uintptr_t)last + strlen(last);
-    return is_within(place, last) && (place->end - at == 4 || place->end - at == 2);
-}
-
-static bool has_clear_lines(struct MHD_Connection *connection, const char *method,
+/* Is each line of the head what libmicrohttpd 0.9.75 told of it? They are in its buffer, from the
+ * method on, with NULs for their ends. It
+ * - takes a line that begins with ':' or a NUL for the empty one, so that lines behind it would be
+ *   the next request;
+ * - adds a line that is continued (RFC 9112, section 5.2) to the name, which it moves elsewhere:
+ *   "Content-Length:", " 5" is "Content-Length5", and the body would be the next request;
+ * - ends a target or a value at a NUL. */
+static bool has_clear_lines(const struct exchange *exchange, const char *method,
                             const char *version, const struct header_list *list) {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    const char *last = list->count != 0 ? list->rows[list->count - 1].value : version;
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *last = version;
     if (MHD_VERSION >= FIRST_STRICT_MHD)
         return true;
-    if (info == NULL)
+    if (info == NULL || method + strlen(method) + strlen(exchange->sent_target) + 2 != version)
         return false;
-    const struct head_place place = {(uintptr_t)method, (uintptr_t)method + info->header_size};
-    return has_whole_lines(&place, list) && has_clear_end(&place, last);
+    for (size_t i = 0; i < list->count; i++) {
+        if (!has_ends(last, (uintptr_t)list->rows[i].name, 1))
+            return false;
+        last = list->rows[i].value;
+    }
+    return has_ends(last, (uintptr_t)method + info->header_size, 2);
 }
 
 /* "example.org:8080" → "example.org". Whoever sent it may send anything: a name that is none is the
@@ -309,7 +299,7 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
     parts.headers = list.rows;
     parts.headers_count = list.count;
     unsigned status = list.has_more ? 431
-                      : has_clear_lines(exchange->connection, method, version, &list)
+                      : has_clear_lines(exchange, method, version, &list)
                           ? request_make(&exchange->request, &parts)
                           : 400;
     if (status != 0)
