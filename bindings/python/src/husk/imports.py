@@ -245,21 +245,18 @@ class HostFunction:
 
     def _raise(self, sandbox: Sandbox, caller: Any, error: BaseException) -> int:
         """End the guest's call, or throw. The call of Python raises the same exception again."""
-        if isinstance(error, Exited):
-            return int(lib.husk_caller_exit(caller, error.code))
-        if isinstance(error, GuestException):
-            return self._throw(sandbox, caller, error)
+        try:
+            if isinstance(error, Exited):
+                return int(lib.husk_caller_exit(caller, error.code))
+            if isinstance(error, GuestException):
+                throw, _kept = throw_new(sandbox, error)
+                return int(lib.husk_caller_throw(caller, throw))
+        except Exception as misfit:  # an exit code that is none, values that do not fit the tag
+            error = misfit
         sandbox.raised = error
         text = f"{type(error).__name__} in the host function {self.module}.{self.name}"
-        return int(lib.husk_caller_fail(caller, b"%s", ffi.new("char[]", text.encode()[:200])))
-
-    def _throw(self, sandbox: Sandbox, caller: Any, error: GuestException) -> int:
-        try:
-            throw, _kept = throw_new(sandbox, error)
-        except Exception as misfit:
-            sandbox.raised = misfit
-            return int(lib.husk_caller_fail(caller, b"the exception's values do not fit its tag"))
-        return int(lib.husk_caller_throw(caller, throw))
+        raw = text.encode("utf-8", "replace")[:200]
+        return int(lib.husk_caller_fail(caller, b"%s", ffi.new("char[]", raw)))
 
 
 def throw_new(sandbox: Sandbox, error: GuestException) -> tuple[Any, Any]:
