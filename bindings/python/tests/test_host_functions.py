@@ -118,6 +118,17 @@ def test_exit(image_of: Compile) -> None:
     assert caught.value.code == 7 and not caught.value.is_poisoned
 
 
+@pytest.mark.parametrize(
+    ("code", "error"), [("text", TypeError), (None, TypeError), (2**40, OverflowError)]
+)
+def test_an_exit_code_that_is_none(image_of: Compile, code: object, error: type[Exception]) -> None:
+    def leaves(x: int) -> int:
+        raise husk.Exited(code)  # type: ignore[arg-type]
+
+    with pytest.raises(error):
+        made_of(image_of, leaves).call("call", 7)
+
+
 def test_trap_of_a_host_function(image_of: Compile) -> None:
     def traps(x: int) -> int:
         raise husk.Trap("no more")

@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import signal
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import pytest
 from conftest import Compile, Wat
 
 import husk
+from husk import _native
 from husk._native import lib
 
 MODULE = """(module
@@ -485,3 +487,29 @@ def test_a_handler_may_cancel_while_the_token_is_in_use() -> None:
     thread.start()
     thread.join(10)
     assert token.is_cancelled and children[0].is_cancelled
+
+
+EDITABLE = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+source, built, module = sys.argv[1:]
+spec = spec_from_file_location(
+    "husk", source + "/__init__.py", submodule_search_locations=[source, built]
+)
+husk = sys.modules["husk"] = module_from_spec(spec)
+spec.loader.exec_module(husk)
+assert husk.compiler.__file__.startswith(source)
+husk.compile(module)
+"""
+
+
+def test_files_of_python_may_lie_elsewhere(wat: Wat, tmp_path: Path) -> None:
+    """As `pip install --editable` has it."""
+    built = Path(_native.__file__).parent
+    (tmp_path / "source").mkdir()
+    for file in Path(husk.__file__).parent.glob("*.py"):
+        shutil.copy(file, tmp_path / "source")
+    (tmp_path / "module.wasm").write_bytes(wat("(module)"))
+    arguments = [str(tmp_path / "source"), str(built), str(tmp_path / "module.wasm")]
+    subprocess.run([sys.executable, "-c", EDITABLE, *arguments], check=True)
