@@ -2,6 +2,7 @@
 BUILD ?= build
 CMAKE_FLAGS ?=
 PREFIX ?= /usr/local
+GIVEN_LANES := $(LANES)
 LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
@@ -65,12 +66,12 @@ test-oci: ## containers of wasm under containerd, by husk-oci; needs root
 test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer; LANES="…": others, serve for one
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-asan CMAKE_FLAGS="-DHUSK_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug"
-	@tools/run-tests $(BUILD)-asan $(or $(LANES),unit fake kvm hostile fuzz spec-sample)
+	@tools/run-tests $(BUILD)-asan $(or $(GIVEN_LANES),unit fake kvm hostile fuzz spec-sample)
 
 test-tsan: ## tests with threads, with ThreadSanitizer; LANES="…": others, serve for one
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
-	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan $(or $(LANES),threads)
+	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-300} tools/run-tests $(BUILD)-tsan $(or $(GIVEN_LANES),threads)
 
 bench: ## kernels, programs and files against native code; calls, restores, scripts, compile time; Wasmtime if it is there
 	@tools/install-deps build test apps programs

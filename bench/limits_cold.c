@@ -329,8 +329,8 @@ static void row_print(const struct bench *bench, const struct timed *timed, doub
 static void rows_print(const struct bench *bench) {
     static const char *const units[TIMED] = {
         [BARE_RUN] = "x bare run", [BARE_VM] = "x bare VM", [BARE_VM_DENYING] = "x denying VM"};
-    static const char *const limit_texts[TIMED] = {[BARE_RUN] = "a run counts as 25 us at most",
-                                                   [BARE_VM] = "with the same slots"};
+    static const char *const limit_texts[TIMED] = {
+        [BARE_RUN] = "a run counts as 25 us at most", [BARE_VM] = "with the same slots"};
     static const struct {
         int timed;
         double limit;

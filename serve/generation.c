@@ -37,6 +37,13 @@ void generation_unref(struct generation *generation) {
 
 /* ---- The file ---- */
 
+bool generation_is_of(const struct generation *generation, const struct stat *file) {
+    const struct stat *own = &generation->file;
+    return own->st_dev == file->st_dev && own->st_ino == file->st_ino &&
+           own->st_size == file->st_size && own->st_mtim.tv_sec == file->st_mtim.tv_sec &&
+           own->st_mtim.tv_nsec == file->st_mtim.tv_nsec;
+}
+
 static int compile(struct maker *maker, struct husk_error *err) {
     struct run *run = &maker->run;
     struct husk_open_options options = HUSK_OPEN_OPTIONS_INIT;
@@ -66,6 +73,8 @@ static int open_file(struct maker *maker, struct husk_error *err) {
     int status = input_peek(run->path, &run->input, err);
     if (status != 0)
         return status;
+    if (run->input.fd >= 0)
+        (void)fstat(run->input.fd, &maker->generation->file);
     if (run->input.kind == INPUT_IMAGE)
         status = input_open_image(&run->input, NULL, &run->image, err);
     else if (cache_open(&run->input, &run->compile, true, &run->image) != 0)
@@ -184,9 +193,10 @@ static int call_once(struct maker *maker, const char *name, struct husk_error *e
     struct husk_call call = HUSK_CALL_INIT;
     struct husk_functype type;
     limits.wall_ns = maker->route->init_ns;
-    if (!has_func(maker->run.image, name, &call.func, &type) || type.params_count != 0 ||
-        type.results_count != 0)
+    if (!has_func(maker->run.image, name, &call.func, &type))
         return 0;
+    if (type.params_count != 0 || type.results_count != 0)
+        return cli_error(err, HUSK_E_TYPE, "has a %s with parameters or results", name);
     call.limits = &limits;
     const int status = husk_call(maker->sandbox, &call, &outcome, err);
     return status != 0 ? status : check_outcome(maker, &outcome, name, err);

@@ -38,6 +38,7 @@ static bool is_passed(const struct exchange *exchange, const char *name) {
 
 /* Rows of pointers, and behind them the strings; measured first, with `at` NULL. */
 struct rows {
+    const struct run *run; /* whose own variables count more: no client replaces them */
     const char **rows;
     size_t count;
     char *at;
@@ -58,7 +59,31 @@ static void begin_row(struct rows *rows) {
     rows->count++;
 }
 
+static char variable_letter(char c) {
+    if (c == '-')
+        return '_';
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+/* Is there one of this name already? Languages do not agree on which of two counts. */
+static bool is_given(const struct rows *rows, const char *prefix, const char *name) {
+    const size_t prefix_bytes = strlen(prefix), bytes = strlen(name);
+    for (size_t i = 0; i < rows->run->env_count; i++) {
+        const char *row = rows->run->env[i];
+        size_t same = 0;
+        if (strncmp(row, prefix, prefix_bytes) != 0)
+            continue;
+        for (row += prefix_bytes; same < bytes && row[same] == variable_letter(name[same]); same++)
+            ;
+        if (same == bytes && row[same] == '=')
+            return true;
+    }
+    return false;
+}
+
 static void add(struct rows *rows, const char *name, const char *value) {
+    if (is_given(rows, "", name))
+        return;
     begin_row(rows);
     add_bytes(rows, name, strlen(name));
     add_bytes(rows, "=", 1);
@@ -75,9 +100,7 @@ static void add_number(struct rows *rows, const char *name, uint64_t number) {
 static void add_header_name(struct rows *rows, const char *name) {
     add_bytes(rows, "HTTP_", 5);
     for (; *name != '\0'; name++) {
-        char c = *name == '-' ? '_' : *name;
-        if (c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
+        const char c = variable_letter(*name);
         add_bytes(rows, &c, 1);
     }
 }
@@ -89,6 +112,8 @@ static void add_header(struct rows *rows, const struct request *request, size_t 
     for (size_t i = 0; i < idx; i++)
         if (strcasecmp(request->headers[i].name, name) == 0)
             return; /* it came with that one */
+    if (is_given(rows, "HTTP_", name))
+        return;
     begin_row(rows);
     add_header_name(rows, name);
     add_bytes(rows, "=", 1);
@@ -115,10 +140,7 @@ static void add_variables(struct rows *rows, const struct exchange *exchange) {
     add_number(rows, "SERVER_PORT", exchange->server_port);
     add(rows, "REQUEST_METHOD", request->method);
     add(rows, "REQUEST_URI", request->target);
-    begin_row(rows);
-    add_bytes(rows, "SCRIPT_NAME=", 12);
-    add_bytes(rows, route->path, route->path_bytes);
-    add_bytes(rows, "", 1);
+    add(rows, "SCRIPT_NAME", route->path_bytes != 0 ? route->path : "");
     add(rows, "PATH_INFO", request->path_info);
     add(rows, "QUERY_STRING", request->query);
     add(rows, "REMOTE_ADDR", exchange->remote);
@@ -137,7 +159,7 @@ static void add_variables(struct rows *rows, const struct exchange *exchange) {
 
 const char **cgi_environment(const struct exchange *exchange, size_t *ret_count) {
     const struct run *run = &exchange->route->run;
-    struct rows rows = {0};
+    struct rows rows = {.run = run};
     add_variables(&rows, exchange);
     const size_t own = run->env_count, all = own + rows.count;
     const char **env = malloc(all * sizeof *env + rows.bytes);
@@ -145,7 +167,7 @@ const char **cgi_environment(const struct exchange *exchange, size_t *ret_count)
         return NULL;
     if (own != 0)
         memcpy((void *)env, (const void *)run->env, own * sizeof *env);
-    rows = (struct rows){.rows = env + own, .at = (char *)(env + all)};
+    rows = (struct rows){.run = run, .rows = env + own, .at = (char *)(env + all)};
     add_variables(&rows, exchange);
     *ret_count = all;
     return env;

@@ -15,13 +15,19 @@ static const char *status_text(unsigned status) {
     return text != NULL ? text : "Error";
 }
 
-/* While the server ends, a connection ends with its answer. Nobody knows where the next request
- * begins behind one that was refused. */
+/* Nobody knows where the next request begins behind one that was refused. Of a body in chunks, the
+ * next server may know another end: libmicrohttpd 0.9.75 takes a lone LF for the end of a chunk's
+ * size and its extensions, and a trailer that begins with a NUL for the last line. */
+static bool has_clear_next(const struct exchange *exchange, unsigned status) {
+    return (status != 400 || exchange->is_queued) && !exchange->request.is_chunked;
+}
+
+/* While the server ends, a connection ends with its answer. */
 static int queue(struct exchange *exchange, unsigned status, struct MHD_Response *response) {
     const struct server *server = exchange->client->server;
     if (response == NULL)
         return MHD_NO;
-    if (atomic_load(&server->is_draining) || (status == 400 && !exchange->is_queued))
+    if (atomic_load(&server->is_draining) || !has_clear_next(exchange, status))
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     const enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
@@ -146,8 +152,14 @@ static struct plan make_plan(struct exchange *exchange) {
     return plan;
 }
 
+/* Of 304, it is the length of the body that the client has (RFC 9110, section 8.6). */
+static bool is_length_said(const struct cgi_head *head) {
+    return !is_bodiless(head->status) ||
+           (head->status == 304 && head->content_length != CGI_NO_LENGTH);
+}
+
 static struct MHD_Response *make_response(struct exchange *exchange, const struct plan *plan) {
-    if (is_bodiless(exchange->head.status))
+    if (!is_length_said(&exchange->head))
         return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
     if (plan->is_small) { /* the exchange outlives the request */
         exchange->sent_bytes = exchange->out.count;
@@ -175,10 +187,12 @@ int answer_exchange(struct exchange *exchange) {
     struct MHD_Response *response = make_response(exchange, &plan);
     if (response == NULL)
         return MHD_NO;
-    for (size_t i = 0; i < head->headers_count; i++)
-        if (MHD_add_response_header(response, head->headers[i].name, head->headers[i].value) ==
-            MHD_NO)
+    for (size_t i = 0; i < head->headers_count; i++) {
+        const char *name = head->headers[i].name, *value = head->headers[i].value;
+        /* libmicrohttpd takes no empty value; a blank is none to the client */
+        if (MHD_add_response_header(response, name, value[0] != '\0' ? value : " ") == MHD_NO)
             log_say("%s: %s: a header of the answer is left out: %s", exchange->route->path,
-                    exchange->request.target, head->headers[i].name);
+                    exchange->request.target, name);
+    }
     return queue(exchange, head->status, response);
 }

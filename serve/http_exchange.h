@@ -36,7 +36,8 @@ struct request {
     const char *query;  /* without '?'; "" if there is none */
     struct header *headers;
     size_t headers_count;
-    uint64_t content_length; /* EXCHANGE_NO_LENGTH: chunked */
+    uint64_t content_length; /* EXCHANGE_NO_LENGTH: in chunks, and not whole yet */
+    bool is_chunked;
     /* the rest of the path behind the route's; points into `path` */
     const char *path_info;
 };

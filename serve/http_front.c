@@ -198,20 +198,34 @@ static enum MHD_Result add_header(void *user, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-/* Did the head end with an empty line? libmicrohttpd 0.9.75 takes a line that begins with ':' or a
- * NUL for one, so that lines behind it would be the next request. The lines are in its buffer, with
- * NULs for their ends: behind the last one that it told us of, there are two ends, of two bytes or
- * of one each. A line that is continued is somewhere else. */
-static bool has_clear_end(struct MHD_Connection *connection, const char *method, const char *last) {
+/* Ends of lines between what ends with this NUL and `next`: each is CR LF, or LF alone. */
+static bool has_ends(const char *text, uintptr_t next, size_t lines) {
+    const uintptr_t at = (uintptr_t)text + strlen(text);
+    return next > at && (next - at == 2 * lines || next - at == lines);
+}
+
+/* Is each line of the head what libmicrohttpd 0.9.75 told of it? They are in its buffer, from the
+ * method on, with NULs for their ends. It
+ * - takes a line that begins with ':' or a NUL for the empty one, so that lines behind it would be
+ *   the next request;
+ * - adds a line that is continued (RFC 9112, section 5.2) to the name, which it moves elsewhere:
+ *   "Content-Length:", " 5" is "Content-Length5", and the body would be the next request;
+ * - ends a target or a value at a NUL. */
+static bool has_clear_lines(const struct exchange *exchange, const char *method,
+                            const char *version, const struct header_list *list) {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *last = version;
     if (MHD_VERSION >= FIRST_STRICT_MHD)
         return true;
-    if (info == NULL)
+    if (info == NULL || method + strlen(method) + strlen(exchange->sent_target) + 2 != version)
         return false;
-    const uintptr_t begin = (uintptr_t)method, end = begin + info->header_size;
-    const uintptr_t at = (uintptr_t)last + strlen(last);
-    return at > begin && at < end && (end - at == 4 || end - at == 2);
+    for (size_t i = 0; i < list->count; i++) {
+        if (!has_ends(last, (uintptr_t)list->rows[i].name, 1))
+            return false;
+        last = list->rows[i].value;
+    }
+    return has_ends(last, (uintptr_t)method + info->header_size, 2);
 }
 
 /* "example.org:8080" → "example.org". Whoever sent it may send anything: a name that is none is the
@@ -284,9 +298,8 @@ static int take_head(struct server *server, struct exchange *exchange, const cha
     parts.target = exchange->sent_target;
     parts.headers = list.rows;
     parts.headers_count = list.count;
-    const char *last = list.count != 0 ? list.rows[list.count - 1].value : version;
     unsigned status = list.has_more ? 431
-                      : has_clear_end(exchange->connection, method, last)
+                      : has_clear_lines(exchange, method, version, &list)
                           ? request_make(&exchange->request, &parts)
                           : 400;
     if (status != 0)

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,20 +27,47 @@ void keeper_reload(void) {
     pthread_mutex_unlock(&keeper.lock);
 }
 
-static void renew(struct route *route, const char *why) {
+/* Another module is for a reload to take. */
+static bool is_of_same_file(struct route *route, const struct stat *file) {
+    struct generation *old = route_generation(route);
+    const bool is_same = generation_is_of(old, file);
+    generation_unref(old);
+    return is_same;
+}
+
+static void renew(struct route *route, bool is_reload) {
     struct generation *generation = NULL;
     struct husk_error err;
     if (generation_make(route, &generation, &err) != 0) {
         atomic_fetch_add(&route->counters->reload_failures, 1);
-        log_say("%s: %s: %s: %s; the old one goes on serving", route->path, route->run.path, why,
-                err.message);
+        log_say("%s: %s: cannot %s: %s; the old one goes on serving", route->path, route->run.path,
+                is_reload ? "be reloaded" : "go on with the optimised image", err.message);
+        return;
+    }
+    if (!is_reload && !is_of_same_file(route, &generation->file)) {
+        generation_unref(generation);
         return;
     }
     const bool is_unoptimised = atomic_load(&generation->is_unoptimised);
     route_set_generation(route, generation);
     atomic_fetch_add(&route->counters->reloads, 1);
-    log_say("%s: %s: %s%s", route->path, route->run.path, why,
+    log_say("%s: %s: %s%s", route->path, route->run.path,
+            is_reload ? "reloaded" : "goes on with the optimised image",
             is_unoptimised ? ", unoptimised for now" : "");
+}
+
+/* Is the module still the one that serves? If not, nothing is awaited any more. */
+static bool is_unchanged(struct route *route, const struct input *input) {
+    struct stat file;
+    if (input->fd < 0 || fstat(input->fd, &file) != 0)
+        return false;
+    if (is_of_same_file(route, &file))
+        return true;
+    log_say("%s: %s has changed, which a reload (SIGHUP) takes over: until then the old one goes "
+            "on, unoptimised",
+            route->path, route->run.path);
+    route_accept_unoptimised(route);
+    return false;
 }
 
 /* Is its image there? The compiler is not waited for. Where the image will never come, this is said
@@ -55,8 +83,8 @@ static bool is_optimised(struct route *route) {
         return false;
     options.cache_dir = dir;
     options.optimise_in_background = true;
-    const bool is_found =
-        input.fd >= 0 && husk_compile_cached_fd(input.fd, &options, &compiled, &err) == 0;
+    const bool is_found = is_unchanged(route, &input) &&
+                          husk_compile_cached_fd(input.fd, &options, &compiled, &err) == 0;
     input_done(&input);
     if (!is_found)
         return false;
@@ -119,9 +147,9 @@ static void *keep(void *argument) {
             if (route->has_just_started)
                 route->has_just_started = false;
             else if (is_reload)
-                renew(route, "reloaded");
+                renew(route, true);
             else if (is_unoptimised(route) && is_optimised(route))
-                renew(route, "goes on with the optimised image");
+                renew(route, false);
         }
     }
     return NULL;

@@ -22,13 +22,16 @@ static const char *authority_of(const char *target) {
     return strncasecmp(target, "https://", 8) == 0 ? target + 8 : NULL;
 }
 
-/* "http://host/path" is "/path". NULL: it has no path. */
-static const char *path_of(const char *target) {
+/* "http://host/path" is "/path", "http://host?query" is "/?query": of `ret_slash` and of what is
+ * returned. NULL: it is no target of these two forms. */
+static const char *path_of(const char *target, const char **ret_slash) {
     const char *authority = authority_of(target);
-    if (target[0] == '/')
-        return target;
-    const char *rest = authority != NULL ? strpbrk(authority, "/?#") : NULL;
-    return rest != NULL && rest[0] == '/' ? rest : NULL;
+    *ret_slash = "";
+    if (target[0] == '/' || authority == NULL)
+        return target[0] == '/' ? target : NULL;
+    const char *rest = authority + strcspn(authority, "/?");
+    *ret_slash = rest[0] == '/' ? "" : "/";
+    return rest;
 }
 
 static int hex(char c) {
@@ -56,12 +59,14 @@ static bool decode(char *text) {
     return true;
 }
 
-static char *put(char **at, const char *text) {
+static char *put_joined(char **at, const char *first, const char *text) {
     char *copy = *at;
-    const size_t bytes = strlen(text) + 1;
-    memcpy(copy, text, bytes);
-    *at += bytes;
+    *at = stpcpy(stpcpy(copy, first), text) + 1;
     return copy;
+}
+
+static char *put(char **at, const char *text) {
+    return put_joined(at, "", text);
 }
 
 /* Blanks behind a value are no part of it; libmicrohttpd leaves them. */
@@ -81,7 +86,7 @@ static size_t block_bytes(const struct request_parts *parts, const char *target)
 }
 
 static void copy_parts(struct request *request, const struct request_parts *parts,
-                       const char *target) {
+                       const char *slash, const char *target) {
     char *at = request->block + parts->headers_count * sizeof *parts->headers;
     request->headers = (struct header *)request->block;
     request->headers_count = parts->headers_count;
@@ -91,8 +96,8 @@ static void copy_parts(struct request *request, const struct request_parts *part
     }
     request->method = put(&at, parts->method);
     request->version = put(&at, parts->version);
-    request->target = put(&at, target);
-    request->path = put(&at, target);
+    request->target = put_joined(&at, slash, target);
+    request->path = put_joined(&at, slash, target);
     char *query = strchr(request->path, '?');
     request->query = query != NULL ? query + 1 : "";
     if (query != NULL)
@@ -147,14 +152,15 @@ static bool has_clear_length(struct request *request) {
     const size_t chunked = headers_of_name(request, "Transfer-Encoding");
     if (headers_of_name(request, "Content-Length") + chunked > 1)
         return false;
+    request->is_chunked = chunked != 0;
     request->content_length = chunked != 0 ? EXCHANGE_NO_LENGTH : 0;
     return length == NULL || parse_number(length, UINT64_MAX - 1, &request->content_length);
 }
 
-/* A lone CR would be an end of a line to some. */
+/* A lone CR would be an end of a line to some, and a '#' the end of the target. */
 static bool has_clear_target(const char *target) {
     for (; *target != '\0'; target++)
-        if ((unsigned char)*target <= ' ' || *target == 0x7f)
+        if ((unsigned char)*target <= ' ' || *target == 0x7f || *target == '#')
             return false;
     return true;
 }
@@ -166,23 +172,24 @@ static bool has_clear_host(const struct request *request, const char *target) {
         return false;
     if (host != NULL && strpbrk(host, " \t,/?#@\\<>\"") != NULL)
         return false;
-    if (authority == NULL || host == NULL)
+    if (authority == NULL)
         return true;
-    const size_t bytes = strcspn(authority, "/");
-    return strlen(host) == bytes && strncasecmp(host, authority, bytes) == 0;
+    const size_t bytes = strcspn(authority, "/?");
+    return bytes != 0 &&
+           (host == NULL || (strlen(host) == bytes && strncasecmp(host, authority, bytes) == 0));
 }
 
 unsigned request_make(struct request *ret_request, const struct request_parts *parts) {
     struct request request = {0};
-    const char *target = path_of(parts->target);
+    const char *slash, *target = path_of(parts->target, &slash);
     if (target == NULL)
         return 400;
     request.block = malloc(block_bytes(parts, target));
     if (request.block == NULL)
         return 503;
-    copy_parts(&request, parts, target);
+    copy_parts(&request, parts, slash, target);
     request.path_info = request.path;
-    if (!has_clear_target(target) || !decode(request.path) || !has_clear_headers(&request) ||
+    if (!has_clear_target(parts->target) || !decode(request.path) || !has_clear_headers(&request) ||
         !has_clear_coding(parts) || !has_clear_length(&request) ||
         !has_clear_host(&request, parts->target)) {
         free(request.block);

@@ -20,6 +20,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "http_exchange.h"
 #include "run.h"
@@ -48,7 +49,10 @@ struct generation {
     husk_imports *imports;
     husk_func func;
     atomic_bool is_unoptimised; /* an optimised image is awaited */
+    struct stat file;           /* it was made from */
 };
+/* Was it made from this file, which nobody has changed since? */
+bool generation_is_of(const struct generation *generation, const struct stat *file);
 /* A file that cannot be read a second time, and may make its reader wait. */
 bool is_pipe(const char *path);
 /* Compile or open the route's module, initialise it, take the snapshot. */

@@ -1,8 +1,6 @@
 # The process that compiles, and how it closes itself in.
 set(sources
-    blocks.c
     contain.c
     contain_filter_x86_64.c
     link_input.c
-    worker_main.c
-    worker_malloc.c)
+    worker_main.c)

@@ -22,7 +22,8 @@
 static const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
 #define HUSK_TRAP(name, number, text)                                                              \
-    case number: return text;
+    case number:                                                                                   \
+        return text;
 #include "trap.def"
 #undef HUSK_TRAP
     default: return NULL;

@@ -11,7 +11,8 @@
 const char *husk_type_name(husk_type type) {
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
-    case HUSK_##name: return text;
+    case HUSK_##name:                                                                              \
+        return text;
 #include "valtype.def"
 #undef HUSK_VALTYPE
     }
@@ -25,7 +26,9 @@ bool type_is_known(husk_type type) {
 void value_to_slot(const struct husk_value *value, struct husk_slot *slot) {
     switch (value->type) { /* bits, so that a NaN's payload is kept */
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
-    case HUSK_##name: memcpy(slot->bytes, &value->of, value_bytes); break;
+    case HUSK_##name:                                                                              \
+        memcpy(slot->bytes, &value->of, value_bytes);                                              \
+        break;
 #include "valtype.def"
 #undef HUSK_VALTYPE
     }
@@ -37,7 +40,9 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     value.type = type;
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
-    case HUSK_##name: memcpy(&value.of, slot->bytes, value_bytes); break;
+    case HUSK_##name:                                                                              \
+        memcpy(&value.of, slot->bytes, value_bytes);                                               \
+        break;
 #include "valtype.def"
 #undef HUSK_VALTYPE
     }

@@ -20,7 +20,7 @@ install_binding() {
     fi
     touch "$folder/started"
     "$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index --force-reinstall \
-        -C build-dir="$folder/{wheel_tag}" "$HUSK_SOURCE/bindings/python" || return 1
+        --config-settings=build-dir="$folder/{wheel_tag}" "$HUSK_SOURCE/bindings/python" || return 1
     readlink "$folder/venv" >"$stamp"
     touch -r "$folder/started" "$stamp"
     exec 9>&-

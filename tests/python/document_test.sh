@@ -20,4 +20,8 @@ for name in $(sed -n '/^| area |/,/^$/p' "$document" | tail -n +3 | grep -oE '`[
     check "there is a husk.$name" "$python" -c "import husk; husk.$name"
 done
 check "no text says that the package is in the index" sh -c '! grep -rniE "pip3? install (--?[a-z-]+ )*husk( |$|\`)" "$1/README.md" "$1/docs" "$1/bindings/python/README.md" "$1/examples/python"' sh "$HUSK_SOURCE"
+# A source archive lacks the libraries.
+env -C "$HUSK_SOURCE/bindings/python" "$python" -c 'import scikit_build_core.build as b, sys; b.build_sdist(sys.argv[1])' "$scratch" >"$scratch/log" 2>&1
+contains "a source archive says why it cannot be built" \
+    "$("$python" -m pip wheel --no-build-isolation --no-deps --no-index -w "$scratch" "$scratch"/husk_vm-*.tar.gz 2>&1)" "clone of the whole repository"
 finish

@@ -70,6 +70,13 @@ refused "chunks of HTTP/1.0" 'POST /echo HTTP/1.0' 'Transfer-Encoding: chunked'
 refused "a blank before the first header" 'GET /canary?x HTTP/1.1' ' X: y\r\nHost: h'
 refused "a name with a blank" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX A: y'
 refused "a control character" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\033b'
+refused "a header that goes on in the next line" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\r\n b\r\nY: c'
+refused "a length that goes on in the next line" 'POST /echo HTTP/1.1' 'Host: h\r\nContent-Length:\r\n 5\r\nY: c'
+refused "a name from two lines" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX-Forwarded: 192.0.2.1\r\n\t-For\r\nY: c'
+refused "a NUL in a value" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\000b\r\nY: c'
+refused "a NUL in the target" 'GET /canary?x\000y HTTP/1.1' 'Host: h'
+refused "a fragment in the target" 'GET /canary#x?y HTTP/1.1' 'Host: h'
+refused "a target with an empty host" 'GET http:///canary?x HTTP/1.1' 'Host:'
 refused "a lone CR in the target" 'GET /canary?x\rX:y HTTP/1.1' 'Host: h'
 refused "a control character in the target" 'GET /canary?\001 HTTP/1.1' 'Host: h'
 refused "a lone CR" 'GET /canary?x HTTP/1.1' 'Host: h\r\nX: a\rY: b'
@@ -86,6 +93,12 @@ same "lines that end with LF alone" "$(printf 'GET /canary?x HTTP/1.1\nHost: h\n
 refused "a method that is none" 'G@T /canary?x HTTP/1.1' 'Host: h'
 same "a target for this one" "$(printf 'GET http://h:1/canary?x HTTP/1.1\r\nHost: h:1 \r\nConnection: close\r\n\r\n' | raw half 0 | tail -n 1)" \
     "canary x clean"
+same "one without a path" "$(printf 'GET http://h?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' | raw half 0 | tail -n 1)" "no /"
+# another server may know another end of such a body
+for end in '0\n\n' '0\r\n\r\n' '0\r\n\000: y\r\n' '0;a\n\r\n'; do
+    same "behind chunks there is no further request: $end" "$(printf 'POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n%b%b' \
+        "$end" 'GET /canary?b HTTP/1.1\r\nHost: h\r\n\r\n' | raw hold 0 | grep -aoE '^HTTP/1.1 [0-9]*|abc.*' | tr '\n' ' ')" "HTTP/1.1 200 abc "
+done
 printf 'GET /canary?p%d HTTP/1.1\r\nHost: h\r\n\r\n' 1 2 3 >"$scratch/pipeline"
 printf 'GET /canary?p4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' >>"$scratch/pipeline"
 same "pipelined requests, in order" "$(raw hold 0 <"$scratch/pipeline" | grep -ao 'canary p[0-9] clean' | tr '\n' ' ')" \

@@ -168,6 +168,8 @@ static int good_heads(void) {
         fputs("HTTP/1.1 203 Fine\r\nContent-Type: a/b\r\n\r\nok\n", stdout);
     else if (strcmp(query, "empty") == 0)
         fputs("Status: 204\n\n", stdout);
+    else if (strcmp(query, "unchanged") == 0)
+        fputs("Status: 304\nContent-Length: 17\nX-Empty:\n\n", stdout);
     else if (strcmp(query, "reset") == 0)
         fputs("Status: 205\n\nbody", stdout);
     else if (strcmp(query, "own") == 0)

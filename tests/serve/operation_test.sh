@@ -102,6 +102,20 @@ check "and goes over to the optimised image" wait_for_log "goes on with the opti
 answers "which serves" "/canary?o" 200 "canary o clean"
 stop
 
+# Without a reload, another file is not taken.
+cp "$hostile" "$scratch/app.wasm"
+HUSK_BACKGROUND=1 HUSK_CACHE_DIR=$scratch/cache2 serve "$scratch/app.wasm" || finish
+cp "$examples/cgi.wasm" "$scratch/new.wasm"
+touch -d '1 minute ago' "$scratch/new.wasm"
+HUSK_CACHE_DIR=$scratch/cache2 "$husk" run -O2 "$scratch/new.wasm" >/dev/null 2>&1
+mv "$scratch/new.wasm" "$scratch/app.wasm"
+check "a file that has changed before its image was optimised" wait_for_log "app.wasm has changed" 60
+answers "the old one serves until the reload" "/canary?o" 200 "canary o clean"
+kill -HUP "$server"
+check "which takes the new one" wait_for_log "app.wasm: reloaded" 60
+answers "that serves then" "/greet?o" 200 "Hello, o! This is visit 1."
+stop
+
 # No folder can be made there, also by root.
 HUSK_BACKGROUND=1 HUSK_CACHE_DIR=/dev/null/cache serve "$hostile" || finish
 check "a cache that cannot be written: the optimised image is made all the same" wait_for_log "goes on with the optimised image" 120

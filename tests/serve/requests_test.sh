@@ -4,7 +4,7 @@
 
 # ---- CGI ----
 
-serve "$examples/cgi.wasm" --env OWN=value --env HTTP_X_A=own || finish
+serve "$examples/cgi.wasm" --env OWN=value --env HTTP_X_OWN=own --env SERVER_SOFTWARE=mine || finish
 answers "a greeting" "/greet?you" 200 "Hello, you! This is visit 1."
 answers "the next one starts from the beginning, too" "/greet?me" 200 "Hello, me! This is visit 1."
 answers "a body" /upper 200 "SOME TEXT" -d "some text"
@@ -12,13 +12,14 @@ answers "a body in chunks" /upper 200 "SOME TEXT" -d "some text" -H "Transfer-En
 answers "no such path" /elsewhere 404 "There is no /elsewhere"
 get "/environment/?x=%41" -X DELETE
 same "a path that the program does not have" "$status" 404
-get "/environment?a=1&b=%20" -A agent -H "X-A: 1" -H "X-A: 2" -H "Cookie: c=1" -H "Proxy: http://evil" -H "X_B: underscore" \
+get "/environment?a=1&b=%20" -A agent -H "X-A: 1" -H "X-A: 2" -H "X-Own: client" -H "Cookie: c=1" -H "Proxy: http://evil" -H "X_B: underscore" \
     -H "Authorization: Basic c2VjcmV0" -H "Husk-Remote-Addr: 9.9.9.9" -H "Host: example.org:81" -H "Content-Type: a/b" -H "TE: trailers"
 for row in GATEWAY_INTERFACE=CGI/1.1 SERVER_PROTOCOL=HTTP/1.1 REQUEST_METHOD=GET PATH_INFO=/environment 'QUERY_STRING=a=1&b=%20' \
     'REQUEST_URI=/environment?a=1&b=%20' SCRIPT_NAME= SERVER_NAME=example.org SERVER_PORT="$port" REMOTE_ADDR=127.0.0.1 CONTENT_TYPE=a/b \
-    HTTP_USER_AGENT=agent 'HTTP_X_A=1, 2' HTTP_COOKIE=c=1 OWN=value; do
+    HTTP_USER_AGENT=agent 'HTTP_X_A=1, 2' HTTP_COOKIE=c=1 OWN=value HTTP_X_OWN=own SERVER_SOFTWARE=mine; do
     check "variable $row" grep -qxF -- "$row" "$scratch/body"
 done
+same "each variable is there once" "$(cut -d = -f 1 "$scratch/body" | sort | uniq -d)" ""
 for name in HTTP_PROXY HTTP_X_B HTTP_AUTHORIZATION HTTP_HUSK HTTP_TE HTTP_CONTENT_TYPE HTTP_CONTENT_LENGTH CONTENT_LENGTH HOME PATH=; do
     check "no variable $name" test -z "$(grep "^$name" "$scratch/body")"
 done
@@ -57,6 +58,10 @@ answers "wizer.initialize ran once, before the snapshot" "/initialised" 200 "ini
 answers "and again" "/initialised" 200 "initialised 1"
 answers "a status line" "/good?line" 203 ok
 answers "no body" "/good?empty" 204 ""
+get "/good?unchanged" -D "$scratch/head"
+same "304 with the length of what the client has" "$status $(grep -ciE '^content-length: 17' "$scratch/head")" "304 1"
+same "a header without a value" "$(tr -d ' \r' <"$scratch/head" | grep -c '^X-Empty:$')" 1
+same "nothing follows a 304" "$(curl -s -m 20 "$url/good?unchanged" "$url/good?line")" ok
 get "/good?redirect" -D "$scratch/head"
 same "Location alone is a redirection" "$status $(grep -ci '^location: http://example.org/' "$scratch/head")" "302 1"
 answers "a trap" /trap 500 "500 Internal Server Error"
@@ -159,6 +164,8 @@ refuses "a module with neither" 125 "exports neither _start" "$examples/plugin.w
 refuses "--reuse of a program" 125 "--reuse" --reuse "$examples/cgi.wasm"
 refuses "--until of a function" 125 "is no program" --until stdin "$examples/handle.wasm"
 refuses "a program that reads nothing" 125 "ended before it read" --until stdin "$examples/program.wasm" -- args
+printf '\0asm\1\0\0\0\1\10\2\140\0\0\140\1\177\0\3\3\2\0\1\7\35\2\6_start\0\0\20wizer.initialize\0\1\12\7\2\2\0\13\2\0\13' >"$scratch/type.wasm"
+refuses "an initialiser of another type" 125 "has a wizer.initialize with parameters" "$scratch/type.wasm"
 refuses "too little memory" 125 "memory_max_bytes is 65536" --max-memory 64K "$examples/cgi.wasm"
 refuses "more directories than there are" 125 "No such file" --dir "$scratch/none::/d" "$examples/cgi.wasm"
 contains "help" "$("$husk" serve --help)" "--max-response SIZE"

@@ -31,6 +31,7 @@ for wheel in "$wheels"/*.whl; do
     contains "$name has LLVM's licence" "$files" "dist-info/licenses/libllvm"
     bring_needs "3.${tag#cp3}" >"$scratch/log" 2>&1 || { fail "$name: pip download" "$(tail -n 5 "$scratch/log")"; continue; }
     "$tools/python" -m zipfile -e "$wheel" "$scratch/$tag"
+    same "$name: no file has this machine's folders" "$(grep -rlF -e "$HUSK_SOURCE" -e "$(realpath "$HUSK_BUILD")" "$scratch/$tag")" ""
     contains "$name: the worker does without LLVM's library" "$(ldd "$scratch/$tag/husk/husk-compile-worker")" "libc.so"
     check "$name: the worker has LLVM in it" sh -c '! ldd "$1" | grep -q LLVM' sh "$scratch/$tag/husk/husk-compile-worker"
 done

@@ -3,8 +3,6 @@
  * of Python that the library calls, and the functions of glue.h.
  */
 extern "Python" {
-int husk_py_host(husk_caller *caller, void *user, const struct husk_value *args,
-                 struct husk_value *results);
 void husk_py_log_line(void *user, enum husk_log_level level, const char *message);
 int husk_py_write(void *user, const void *bytes, size_t count);
 int husk_py_image_file(void *user, const struct husk_image_file *file);

@@ -8,14 +8,10 @@
  *
  * All state here is changed under the GIL.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
+#include "fast.h"
+
 #include <stddef.h>
 #include <structmember.h>
-
-#include "husk.h"
-#include "parts.h"
 
 /* ---- Fast: a prepared call of numbers ---- */
 
@@ -100,8 +96,7 @@ static bool integer_from(PyObject *from, unsigned bits, int64_t *ret_number) {
     return true;
 }
 
-/* Set a value from an object of Python's own kinds. False: Python looks at it. */
-static bool value_from(PyObject *from, struct husk_value *value) {
+bool value_from(PyObject *from, struct husk_value *value) {
     int64_t number = 0;
     switch (value->type) {
     case HUSK_I32:
@@ -123,7 +118,7 @@ static bool value_from(PyObject *from, struct husk_value *value) {
     }
 }
 
-static PyObject *value_to(const struct husk_value *value) {
+PyObject *value_to(const struct husk_value *value) {
     switch (value->type) {
     case HUSK_I32: return PyLong_FromLong(value->of.i32);
     case HUSK_I64: return PyLong_FromLongLong(value->of.i64);
@@ -150,6 +145,8 @@ static PyObject *results_of(const struct husk_call *call) {
 
 /* ---- Calls: what sandbox.call is ---- */
 
+static PyTypeObject *calls_type;
+
 struct calls {
     PyObject ob_base;
     vectorcallfunc vectorcall;
@@ -162,23 +159,23 @@ struct calls {
     PyObject *limits_kept;
 };
 
-/* The prepared call, if this one is plain; NULL, without an error: it is not. */
-static struct fast *plain_call(const struct calls *self, PyObject *const *args, size_t count,
-                               PyObject *names) {
-    if (count == 0 || !PyUnicode_CheckExact(args[0]) || self->known == NULL ||
-        (names != NULL && PyTuple_GET_SIZE(names) != 0))
+/* The prepared call, if this one is plain; NULL: it is not. Any exception is to be cleared. */
+static struct fast *plain_call(const struct calls *self, PyObject *name, PyObject *const *args,
+                               size_t count, PyObject *options) {
+    if (!PyUnicode_CheckExact(name) || self->known == NULL ||
+        (options != NULL && PyTuple_GET_SIZE(options) != 0))
         return NULL;
     if (!self->has_thread || self->thread != PyThread_get_thread_ident() || self->turn->is_held ||
         self->turn->depth != 0)
         return NULL;
-    PyObject *found = PyDict_GetItemWithError(self->known, args[0]);
+    PyObject *found = PyDict_GetItemWithError(self->known, name);
     if (found == NULL)
         return NULL;
     struct fast *fast = (struct fast *)found;
-    if (fast->is_busy || count - 1 != fast->call->args_count)
+    if (fast->is_busy || count != fast->call->args_count)
         return NULL;
-    for (size_t i = 1; i < count; i++)
-        if (!value_from(args[i], (struct husk_value *)&fast->call->args[i - 1]))
+    for (size_t i = 0; i < count; i++)
+        if (!value_from(args[i], (struct husk_value *)&fast->call->args[i]))
             return NULL;
     return fast;
 }
@@ -187,6 +184,8 @@ static struct fast *plain_call(const struct calls *self, PyObject *const *args, 
 static PyObject *fast_run(struct calls *self, struct fast *fast) {
     PyObject *result = NULL;
     struct turn *turn = self->turn;
+    Py_INCREF(self); /* a host function may let go of both */
+    Py_INCREF(fast);
     fast->call->limits = self->limits;
     PyObject *around = raised_begin();
     turn->is_held = true;
@@ -204,27 +203,23 @@ static PyObject *fast_run(struct calls *self, struct fast *fast) {
         result = PyObject_CallMethod(fast->prepared, "finish", "i", status);
     turn->is_held = false;
     raised_end(around);
+    Py_DECREF(fast);
+    Py_DECREF(self);
     return result;
 }
 
 static PyObject *calls_call(PyObject *object, PyObject *const *args, size_t flags,
                             PyObject *names) {
     struct calls *self = (struct calls *)object;
-    struct fast *fast = plain_call(self, args, (size_t)PyVectorcall_NARGS(flags), names);
-    if (fast == NULL) {
-        PyErr_Clear();
-        if (self->fallback == NULL)
-            return PyErr_Format(PyExc_ReferenceError, "the sandbox is gone");
-        return PyObject_Vectorcall(self->fallback, args, flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                   names);
-    }
-    /* A host function may let go of both. */
-    Py_INCREF(object);
-    Py_INCREF(fast);
-    PyObject *result = fast_run(self, fast);
-    Py_DECREF(fast);
-    Py_DECREF(object);
-    return result;
+    size_t count = (size_t)PyVectorcall_NARGS(flags);
+    struct fast *fast = count == 0 ? NULL : plain_call(self, args[0], args + 1, count - 1, names);
+    if (fast != NULL)
+        return fast_run(self, fast);
+    PyErr_Clear();
+    if (self->fallback == NULL)
+        return PyErr_Format(PyExc_ReferenceError, "the sandbox is gone");
+    return PyObject_Vectorcall(self->fallback, args, flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET,
+                               names);
 }
 
 /* Calls(fallback, turn) */
@@ -359,6 +354,13 @@ static PyObject *function_call(PyObject *object, PyObject *const *args, size_t f
     size_t all = count + options_count;
     if (self->call == NULL)
         return PyErr_Format(PyExc_ReferenceError, "the sandbox is gone");
+    if (Py_IS_TYPE(self->call, calls_type)) {
+        struct calls *calls = (struct calls *)self->call;
+        struct fast *fast = plain_call(calls, self->name, args, count, names);
+        if (fast != NULL)
+            return fast_run(calls, fast);
+        PyErr_Clear();
+    }
     PyObject **room = with_name;
     if (all > FEW_ARGS)
         room = PyMem_Malloc((all + 1) * sizeof *room);
@@ -458,8 +460,20 @@ int type_add(PyObject *module, const char *name, PyType_Spec *spec, PyTypeObject
     return status;
 }
 
+static PyObject *in_main_interpreter(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
+}
+
+static PyMethodDef module_methods[] = {
+    {"in_main_interpreter", in_main_interpreter, METH_NOARGS,
+     "Whether this is the main interpreter, and no other of the process."},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "husk._fast", .m_size = -1,
-                                        .m_doc = "Calls of numbers."};
+                                        .m_methods = module_methods, .m_doc = "Calls of numbers."};
 
 PyMODINIT_FUNC PyInit__fast(void);
 PyMODINIT_FUNC PyInit__fast(void) {
@@ -467,8 +481,8 @@ PyMODINIT_FUNC PyInit__fast(void) {
     if (module != NULL &&
         (signals_add(module) != 0 || turn_types_add(module) != 0 || handle_types_add(module) != 0 ||
          type_add(module, "Fast", &fast_spec, &fast_type) != 0 ||
-         type_add(module, "Calls", &calls_spec, NULL) != 0 ||
-         type_add(module, "Function", &function_spec, NULL) != 0))
+         type_add(module, "Calls", &calls_spec, &calls_type) != 0 ||
+         type_add(module, "Function", &function_spec, NULL) != 0 || host_types_add(module) != 0))
         Py_CLEAR(module);
     return module;
 }

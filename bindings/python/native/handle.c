@@ -1,7 +1,7 @@
 /*
  * native/handle.c: frees a handle of the library. Part of husk._fast.
  */
-#include "parts.h"
+#include "fast.h"
 
 #include <stddef.h>
 #include <stdint.h>

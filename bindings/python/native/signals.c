@@ -2,7 +2,7 @@
  * native/signals.c: signals while a call runs (husk.signals), and work that handlers of signals
  * must not leave half done. Part of husk._fast.
  */
-#include "parts.h"
+#include "fast.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -21,8 +21,11 @@ void raised_end(PyObject *around) {
     Py_XSETREF(raised, around);
 }
 
-/* Take the exception that is set, with its traceback. */
-static PyObject *error_take(void) {
+void raised_keep(PyObject *error) {
+    Py_XSETREF(raised, error);
+}
+
+PyObject *error_take(void) {
     PyObject *kind = NULL, *error = NULL, *traceback = NULL;
     PyErr_Fetch(&kind, &error, &traceback);
     PyErr_NormalizeException(&kind, &error, &traceback);
@@ -33,7 +36,7 @@ static PyObject *error_take(void) {
     return error;
 }
 
-static void error_raise(PyObject *error) {
+void error_raise(PyObject *error) {
     PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_DECREF(error);
 }
@@ -56,7 +59,7 @@ static int hook(void *user) {
         Py_XDECREF(goes_on);
     }
     if (PyErr_Occurred() != NULL)
-        Py_XSETREF(raised, error_take());
+        raised_keep(error_take());
     PyGILState_Release(state);
     return answer;
 }
@@ -82,7 +85,7 @@ static PyObject *keep(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return PyErr_Format(PyExc_TypeError, "keep() takes an exception as cffi gives it");
     if (args[2] != Py_None && PyException_SetTraceback(args[1], args[2]) != 0)
         PyErr_Clear();
-    Py_XSETREF(raised, Py_NewRef(args[1]));
+    raised_keep(Py_NewRef(args[1]));
     Py_RETURN_NONE;
 }
 

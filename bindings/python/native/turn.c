@@ -2,7 +2,7 @@
  * native/turn.c: whose turn it is to use a sandbox. Part of husk._fast. All is changed under the
  * GIL.
  */
-#include "parts.h"
+#include "fast.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -10,6 +10,20 @@
 /* ---- Turn: who may use a sandbox ---- */
 
 PyTypeObject *turn_type;
+
+/* Turn(sandbox): a weakref. */
+static PyObject *turn_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    PyObject *sandbox = NULL;
+    static char *names[] = {"sandbox", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O", names, &sandbox))
+        return NULL;
+    if (!PyWeakref_CheckRef(sandbox))
+        return PyErr_Format(PyExc_TypeError, "a weakref is wanted");
+    struct turn *self = (struct turn *)type->tp_alloc(type, 0);
+    if (self != NULL)
+        self->sandbox = Py_NewRef(sandbox);
+    return (PyObject *)self;
+}
 
 static PyObject *turn_acquire(PyObject *object, PyObject *unused) {
     (void)unused;
@@ -26,8 +40,9 @@ static PyObject *turn_release(PyObject *object, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static void plain_free(PyObject *object) {
+static void turn_free(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
+    Py_CLEAR(((struct turn *)object)->sandbox);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -46,7 +61,8 @@ static PyMemberDef turn_members[] = {
 
 static PyType_Slot turn_slots[] = {
     {Py_tp_doc, "Whose turn it is to use a sandbox. Nobody waits for it."},
-    {Py_tp_dealloc, plain_free},
+    {Py_tp_new, turn_new},
+    {Py_tp_dealloc, turn_free},
     {Py_tp_methods, turn_methods},
     {Py_tp_members, turn_members},
     {0, NULL},

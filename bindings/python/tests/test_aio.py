@@ -131,6 +131,7 @@ def test_the_soft_limit_of_descriptors_is_raised(
     make: Make, little_room: Callable[[int], None]
 ) -> None:
     make(ten_times).close()  # the compiler needs room, too
+    husk.default_engine().trim()  # idle VMs have their descriptors already
     little_room(5)
     sandboxes = [make(ten_times) for _ in range(8)]
     sandboxes.append(sandboxes[0].clone())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -89,8 +90,17 @@ def test_ends(image_of: Compile) -> None:
         assert sandbox.call("i32", 5) == 5
         assert sandbox.depth == 0 and not sandbox.turn.is_held
     sandbox.call("none")
-    with pytest.raises(husk.DeadlineExceeded):
+    # If the deadline comes before the guest runs, the sandbox is as it was.
+    with pytest.raises(husk.DeadlineExceeded) as late:
         sandbox.call("spin", timeout=0.01)
+    if late.value.is_poisoned:
+        with pytest.raises(husk.PoisonedError):
+            sandbox.call("i32", 5)
+    timer = threading.Timer(0.2, sandbox.interrupt)
+    sandbox.restore(sandbox.image)
+    timer.start()
+    with pytest.raises(husk.Interrupted):
+        sandbox.call("spin")
     with pytest.raises(husk.PoisonedError):
         sandbox.call("i32", 5)
     sandbox.restore(sandbox.image)
@@ -167,7 +177,7 @@ def test_a_subclass_may_have_its_own_call(image_of: Compile) -> None:
 
 
 def test_a_turn_is_no_lock() -> None:
-    turn = Turn()
+    turn = Turn(weakref.ref(Index()))
     assert not turn.is_held and turn.acquire() and turn.is_held and not turn.acquire()
     turn.release()
     assert turn.acquire() and turn.depth == 0
@@ -190,3 +200,21 @@ def test_functions(image_of: Compile) -> None:
     many = " ".join(["i32"] * 30)
     text = f'(module (func (export "f") (param {many}) (result i32) local.get 29))'
     assert husk.Sandbox(image_of(text)).exports.f(*range(30)) == 29
+
+
+def test_a_function_keeps_to_limits_and_turns(image_of: Compile) -> None:
+    sandbox = made_of(image_of)
+    function = sandbox.exports.i32
+    assert [function(1), function(2)] == [1, 2]
+    turn = sandbox.turn
+    assert turn.acquire()
+    with pytest.raises(husk.StateError, match="another thread"):
+        function(1)
+    turn.release()
+    sandbox.load(
+        image_of('(module (func (export "i32") (param f64 f64) (result f64) local.get 1))')
+    )
+    sandbox.call("i32", 1.0, 2.5)
+    assert function(1.0, 2.5) == 2.5
+    with pytest.raises(husk.ValueTypeError):
+        function(1)

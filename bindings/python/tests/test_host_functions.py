@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import pickle
+import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, Any
 
 import pytest
 from conftest import Compile
@@ -112,6 +118,17 @@ def test_exit(image_of: Compile) -> None:
     with pytest.raises(husk.Exited) as caught:
         sandbox.call("call", 7)
     assert caught.value.code == 7 and not caught.value.is_poisoned
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("text", TypeError), (None, TypeError), (2**40, OverflowError)]
+)
+def test_an_exit_code_that_is_none(image_of: Compile, code: object, error: type[Exception]) -> None:
+    def leaves(x: int) -> int:
+        raise husk.Exited(code)  # type: ignore[arg-type]
+
+    with pytest.raises(error):
+        made_of(image_of, leaves).call("call", 7)
 
 
 def test_trap_of_a_host_function(image_of: Compile) -> None:
@@ -303,3 +320,126 @@ def test_empty_names(image_of: Compile) -> None:
     imports = husk.Imports()
     imports.func("", "", lambda: 5, params=[], results=["i32"])
     assert husk.Sandbox(image_of(text), imports).call("") == 5
+
+
+def deep(depth: int, function: Callable[[], object]) -> object:
+    return function() if depth == 0 else deep(depth - 1, function)
+
+
+@pytest.mark.parametrize("wants_caller", [False, True])
+def test_at_the_end_of_the_stack(
+    image_of: Compile, capfd: pytest.CaptureFixture[str], wants_caller: bool
+) -> None:
+    sandbox = made_of(image_of, lambda *args: args[-1], caller=wants_caller)
+    ended = 0
+    for depth in range(sys.getrecursionlimit() - 120, sys.getrecursionlimit()):
+        try:
+            assert deep(depth, lambda: sandbox.call("call", 5)) == 5
+        except RecursionError:
+            ended += 1
+        assert sandbox.depth == 0 and not sandbox.turn.is_held
+        assert sandbox.call("call", 7) == 7
+    assert ended > 5
+    assert capfd.readouterr().err == ""  # as of an exception that nobody gets
+
+
+@pytest.mark.parametrize(
+    ("first", "wants_caller"),
+    [("serve", True), *itertools.product(("host", "settle", "end"), (False, True))],
+)
+def test_what_comes_in_the_first_line_comes_out(
+    image_of: Compile, capfd: pytest.CaptureFixture[str], first: str, wants_caller: bool
+) -> None:
+    """As a signal's handler raises: before a function has done anything."""
+
+    def host(*args: Any) -> Any:
+        if first == "end":
+            raise KeyError
+        return first  # no number, so settle() looks at it
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == first:
+            raise KeyboardInterrupt
+
+    sandbox = made_of(image_of, host, caller=wants_caller)
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            sandbox.call("call", 5)
+    finally:
+        sys.settrace(before)
+    assert isinstance(caught.value.__context__, KeyError) == (first == "end")
+    assert sandbox.depth == 0 and not sandbox.turn.is_held
+    assert sandbox.call("plain", 3) == 3
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("code", [1 << 31, -(1 << 31) - 1, "x", None, 1.5])
+def test_exit_codes_that_are_none(
+    image_of: Compile, capfd: pytest.CaptureFixture[str], code: Any
+) -> None:
+    def leaves(x: int) -> int:
+        raise husk.Exited(code)
+
+    sandbox = made_of(image_of, leaves)
+    with pytest.raises((OverflowError, TypeError)) as caught:
+        sandbox.call("call", 7)
+    assert isinstance(caught.value.__context__, husk.Exited)
+    assert sandbox.call("plain", 3) == 3
+    assert capfd.readouterr().err == ""
+
+
+def test_plain_host_functions_are_as_the_others(image_of: Compile) -> None:
+    class Index:
+        def __index__(self) -> int:
+            return 7
+
+    for answer in (5, -1, 1 << 31, (1 << 32) - 1, True, Index()):
+        plain = made_of(image_of, lambda _, answer=answer: answer)
+        other = made_of(image_of, lambda _c, _x, answer=answer: answer, caller=True)
+        assert plain.call("call", 1) == other.call("call", 1)
+    for wrong in (1 << 32, -(1 << 31) - 1, 1.0, "x", None, ()):
+        found = []
+        for wants_caller in (False, True):
+            sandbox = made_of(image_of, lambda *_, wrong=wrong: wrong, caller=wants_caller)
+            with pytest.raises((TypeError, OverflowError)) as caught:
+                sandbox.call("call", 1)
+            assert caught.value.__notes__ == ["the answer of the host function env.f"]
+            found.append((type(caught.value), str(caught.value)))
+        assert found[0] == found[1]
+
+
+def test_many_parameters(image_of: Compile) -> None:
+    for count in (16, 17, 60):
+        params = " ".join(["i64"] * count)
+        gets = " ".join(f"local.get {i}" for i in range(count))
+        text = f"""(module (import "env" "f" (func $f (param {params}) (result f64 i64)))
+          (func (export "call") (param {params}) (result f64 i64) {gets} call $f))"""
+        imports = husk.Imports()
+        imports.func(
+            "env", "f", lambda *n: (len(n), sum(n)), params=["i64"] * count, results=["f64", "i64"]
+        )
+        sandbox = husk.Sandbox(image_of(text), imports)
+        assert sandbox.call("call", *range(count)) == (count, sum(range(count)))
+
+
+def test_exceptions_are_pickled_and_copied(image_of: Compile) -> None:
+    tag = image_of(MODULE).tag("oops")
+
+    def ends(x: int) -> int:
+        raise [husk.Exited(3), husk.GuestException(tag, (5,)), husk.Trap("no")][x]
+
+    sandbox = made_of(image_of, ends)
+    for number in range(3):
+        with pytest.raises(husk.CallEnded) as caught:
+            sandbox.call("call", number)
+        for other in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+            assert type(other) is type(caught.value)
+            assert str(other) == str(caught.value) and vars(other) == vars(caught.value)
+    pending = made_of(image_of, lambda _: husk.PENDING)
+    with pytest.raises(husk.Pending) as waits:
+        pending.call("call", 1)
+    assert copy.copy(waits.value).sandbox is pending
+    with pytest.raises(TypeError, match="Sandbox cannot be copied"):
+        pickle.dumps(waits.value)

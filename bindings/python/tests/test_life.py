@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +21,7 @@ import pytest
 from conftest import Compile, Wat
 
 import husk
+from husk import _native
 from husk._native import lib
 
 MODULE = """(module
@@ -340,3 +345,171 @@ def test_compiler_is_missing(wat: Wat, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("husk.compiler._WORKER", tmp_path / "nothing")
     with pytest.raises(husk.CompilerMissing, match=r"llvm-\d+-dev"):
         husk.compile(wat("(module)"))
+
+
+def test_sandboxes_and_pools_are_not_copied(image_of: Compile) -> None:
+    sandbox = made_of(image_of)
+    with husk.Pool(image_of(MODULE), 1, husk.Imports(unknown="trap")) as pool:
+        for thing in (sandbox, pool):
+            for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot be copied"):
+                    copied(thing)
+
+
+def test_arguments_of_other_types(image_of: Compile) -> None:
+    sandbox = made_of(image_of)
+    for wrong in ("x", 5, object(), sandbox):
+        for refused in (
+            lambda w=wrong: husk.Sandbox(w),
+            lambda w=wrong: husk.Sandbox(image_of(MODULE), w),
+            lambda w=wrong: sandbox.restore(w),
+            lambda w=wrong: sandbox.load(w),
+            lambda w=wrong: sandbox.load(image_of(MODULE), w),
+            lambda w=wrong: sandbox.call("add", 1, 2, limits=w),
+            lambda w=wrong: in_thread(lambda: sandbox.call("add", 1, 2, limits=w)),
+        ):
+            try:
+                result = refused()
+            except TypeError as error:
+                result = error
+            assert isinstance(result, TypeError) and "is wanted, not" in str(result)
+    assert sandbox.call("add", 1, 2) == 3
+
+
+def child_of(work: Callable[[], object]) -> str:
+    """What work() returns or raises in a child made by fork(), which has ten seconds."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(10)
+            result = repr(work())
+        except BaseException as error:
+            result = type(error).__name__
+        os.write(writer, result.encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as stream:
+        result = stream.read()
+    os.waitpid(child, 0)
+    return result
+
+
+def test_a_child_does_not_wait_for_locks_of_the_parent(image_of: Compile) -> None:
+    sandbox = made_of(image_of)
+    pool = husk.Pool(image_of(MODULE), 1, husk.Imports(unknown="trap"))
+    has, ends = threading.Event(), threading.Event()
+
+    def holds() -> None:
+        with sandbox.guarded(), pool._lock:
+            has.set()
+            ends.wait()
+
+    thread = threading.Thread(target=holds)
+    thread.start()
+    has.wait()
+    try:
+        assert child_of(sandbox.interrupt) == "None"
+        assert child_of(lambda: sandbox.stats().calls) == "0"
+        assert child_of(sandbox.close) == "None"
+        assert child_of(lambda: pool.call("add", 1, 2)) == "StateError"
+        assert child_of(lambda: pool.idle) == "StateError"
+        assert child_of(pool.close) == "None"
+    finally:
+        ends.set()
+        thread.join()
+    assert pool.call("add", 1, 2) == 3
+
+
+def test_a_child_leaves_the_block_of_a_pool(image_of: Compile) -> None:
+    pool = husk.Pool(image_of(MODULE), 1, husk.Imports(unknown="trap"))
+
+    def leaves() -> str:
+        taken.__exit__(None, None, None)
+        return "left"
+
+    taken = pool.take()
+    with taken:
+        assert child_of(leaves) == "'left'"
+    assert pool.call("add", 1, 2) == 3
+
+
+def test_a_finalizer_may_want_the_engine_while_it_is_made() -> None:
+    program = """if True:
+        import husk, husk.engine
+        made = husk.engine.Engine
+        class Engine(made):
+            def __init__(self, depth=[]):
+                super().__init__()
+                if not depth:
+                    depth.append(1)
+                    inner.append(husk.default_engine())
+        inner = []
+        husk.engine.Engine = Engine
+        assert husk.default_engine() is inner[0] is husk.default_engine()
+        print("one")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("one\n", "")
+
+
+@pytest.mark.parametrize("first", ["", "import husk"])
+def test_subinterpreters_are_refused(first: str) -> None:
+    program = f"""if True:
+        {first}
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        inner = interpreters.create()
+        code = "try: import husk" + chr(10) + "except ImportError as e: print('refused:', e)"
+        interpreters.run_string(inner, code + '; import sys; sys.stdout.flush()')
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.startswith("refused: ") and "subinterpreters" in done.stdout, done
+
+
+def test_a_handler_may_cancel_while_the_token_is_in_use() -> None:
+    token = husk.Cancel()
+
+    class Interrupted(weakref.WeakSet[husk.Cancel]):
+        def add(self, item: husk.Cancel) -> None:
+            super().add(item)
+            token.cancel()  # as the handler of a signal, or a finalizer, would
+
+    token._children = Interrupted()
+    children: list[husk.Cancel] = []
+    thread = threading.Thread(target=lambda: children.append(token.child()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert token.is_cancelled and children[0].is_cancelled
+
+
+EDITABLE = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+source, built, module = sys.argv[1:]
+spec = spec_from_file_location(
+    "husk", source + "/__init__.py", submodule_search_locations=[source, built]
+)
+husk = sys.modules["husk"] = module_from_spec(spec)
+spec.loader.exec_module(husk)
+assert husk.compiler.__file__.startswith(source)
+husk.compile(module)
+"""
+
+
+def test_files_of_python_may_lie_elsewhere(wat: Wat, tmp_path: Path) -> None:
+    """As `pip install --editable` has it."""
+    built = Path(_native.__file__).parent
+    (tmp_path / "source").mkdir()
+    for file in Path(husk.__file__).parent.glob("*.py"):
+        shutil.copy(file, tmp_path / "source")
+    (tmp_path / "module.wasm").write_bytes(wat("(module)"))
+    arguments = [str(tmp_path / "source"), str(built), str(tmp_path / "module.wasm")]
+    subprocess.run([sys.executable, "-c", EDITABLE, *arguments], check=True)

@@ -78,6 +78,14 @@ class Sender:
         self._thread.join()
 
 
+@pytest.fixture(autouse=True)
+def python_handles_ctrl_c() -> Iterator[None]:
+    """Also where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def sandbox(image_of: Compile) -> Iterator[husk.Sandbox]:
     imports = husk.Imports()

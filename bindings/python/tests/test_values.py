@@ -174,3 +174,21 @@ def test_types() -> None:
         "externref",
         "exnref",
     ]
+
+
+def test_functions_of_another_sandbox(image_of: Compile) -> None:
+    text = """(module (table (export "table") 2 funcref)
+      (func (export "same") (param funcref) (result funcref) local.get 0)
+      (func (export "f") (result i32) i32.const 1))"""
+    one, two = husk.Sandbox(image_of(text)), husk.Sandbox(image_of(text))
+    func = one.func_ref("f")
+    assert one.call("same", func)() == one.call_func(func) == 1
+    for refused in (
+        lambda: two.call("same", func),
+        lambda: two.call_func(func),
+        lambda: two.tables["table"].__setitem__(0, func),
+    ):
+        with pytest.raises(husk.InvalidArgumentError, match="another sandbox"):
+            refused()
+    with pytest.raises(husk.ValueTypeError, match="a funcref is wanted, not str"):
+        two.call_func("f")  # type: ignore[arg-type]

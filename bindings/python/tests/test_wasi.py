@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gc
+import gzip
 import io
+import lzma
 import os
 import pickle
 import socket
@@ -197,6 +200,30 @@ def test_file_objects_without_a_descriptor() -> None:
     assert guest.read(0, 4) == b"from"
     guest.write(1, b"to memory")
     assert out.getvalue() == b"to memory"
+
+
+@pytest.mark.parametrize("compressed", [gzip, bz2, lzma])
+def test_file_objects_whose_descriptor_has_other_bytes(compressed: Any, tmp_path: Path) -> None:
+    with compressed.open(tmp_path / "out", "wb") as out:
+        guest_of(stdout=out).write(1, b"compressed")
+    for mode in ("rb", "rt"):
+        with compressed.open(tmp_path / "out", mode) as file:
+            assert guest_of(stdin=file).read(0, 99) == b"compressed"
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b", "r", "r+"])
+def test_what_python_has_read_ahead_is_there(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"first\nsecond \xc3\xa9\nthird")
+    with (tmp_path / "lines").open(mode) as file:
+        file.readline()
+        guest = guest_of(stdin=file)
+        assert guest.read(0, 10) == b"second \xc3\xa9\n"
+        guest.sandbox.set_wasi(stdin=file)
+        assert guest.read(0, 3) == b"thi"
+        for _ in range(2):
+            file.seek(0)
+            guest.sandbox.set_wasi(stdin=file)
+            assert guest.read(0, 6) == b"first\n"
 
 
 def test_a_callback_cannot_use_its_sandbox() -> None:
@@ -496,6 +523,13 @@ def test_limits_of_private_directories() -> None:
 def test_wrong_directories(directory: Any, error: Any) -> None:
     with pytest.raises(error):
         guest_of(dirs=[directory])
+
+
+def test_directories_of_a_generator() -> None:
+    guest = guest_of(dirs=(husk.Dir(f"/{name}", kind="mem", writable=True) for name in "ab"))
+    guest.mkdir(4, b"folder")
+    with pytest.raises(TypeError, match="Dir"):
+        guest_of(dirs=husk.Dir("/a", kind="mem"))
 
 
 def test_two_directories_of_one_name() -> None:

@@ -1,4 +1,4 @@
-"""Looks at the interpreter before anything of the library is loaded."""
+"""Looks at the interpreter first of all."""
 
 import sysconfig
 
@@ -13,4 +13,14 @@ def refuse_free_threaded() -> None:
         )
 
 
+def refuse_subinterpreters() -> None:
+    """Deliberately no interpreters beside the main one: the library calls host functions, and
+    Python finds the interpreter that a thread of C belongs to only if it is the main one."""
+    from husk._fast import in_main_interpreter
+
+    if not in_main_interpreter():
+        raise ImportError("husk does not support subinterpreters: use threads, or processes")
+
+
 refuse_free_threaded()
+refuse_subinterpreters()

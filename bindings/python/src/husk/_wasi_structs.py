@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from husk._convert import number, text
@@ -38,18 +39,37 @@ def descriptor(file: object, name: str, keep: list[Any]) -> int:
     """Get the descriptor of a file object, which is kept, or check that of a number."""
     if isinstance(file, HasFileno):
         keep.append(file)
-        flush = getattr(file, "flush", None)
-        if flush is not None and not getattr(file, "closed", False):
-            flush()  # what Python has buffered comes before what the guest writes
+        _settle(file)
         file = file.fileno()
     return number(file, f"{name}: a descriptor", 2**31 - 1)
+
+
+def _settle(file: Any) -> None:
+    """Give the descriptor the file object's position: what Python has buffered comes before what
+    the guest writes, and what Python has read ahead of its user is there for the guest."""
+    flush = getattr(file, "flush", None)
+    if flush is not None and not getattr(file, "closed", False):
+        flush()
+    if not isinstance(file, io.IOBase) or not file.readable() or not file.seekable():
+        return
+    with suppress(OSError):  # a text file that is iterated over does not know its position
+        position = file.tell()
+        is_plain = position < 2**63  # without the state of a decoder in it
+        if is_plain and position != os.lseek(file.fileno(), 0, os.SEEK_CUR):
+            file.seek(0, os.SEEK_END)  # forgets what was read ahead
+            file.seek(position)
 
 
 # ---- Streams ----
 
 
 def _has_descriptor(stream: object) -> bool:
-    if not isinstance(stream, HasFileno):
+    """Whether a descriptor has the bytes of the stream. That of gzip.open() has other bytes."""
+    while isinstance(stream, io.TextIOWrapper):
+        stream = stream.buffer
+    if isinstance(stream, (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)):
+        stream = stream.raw
+    if isinstance(stream, io.BufferedIOBase) or not isinstance(stream, HasFileno):
         return False
     try:
         stream.fileno()
@@ -265,17 +285,18 @@ def _fill_listener(row: Any, listener: Listener, keep: list[Any]) -> None:
 def _fill_rows(
     options: Any,
     name: str,
-    rows: Sequence[Any],
+    rows: Iterable[Any],
     fill: Callable[[Any, Any, list[Any]], None],
     keep: list[Any],
 ) -> None:
     kind = "struct husk_wasi_dir[]" if name == "dirs" else "struct husk_wasi_listener[]"
-    array = ffi.new(kind, len(rows))
+    given = list(rows)
+    array = ffi.new(kind, len(given))
     keep.append(array)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(given):
         fill(array[place], row, keep)
     setattr(options, name, array)
-    setattr(options, name + "_count", len(rows))
+    setattr(options, name + "_count", len(given))
 
 
 def make_options(wasi: Wasi, keep: list[Any]) -> Any:

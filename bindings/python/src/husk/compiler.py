@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from husk import signals
+from husk import _native, signals
 from husk._convert import nanoseconds, number, text
 from husk._fast import take
 from husk._native import ffi, lib
@@ -20,7 +20,8 @@ from husk.image import Image, PathLike
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_WORKER = Path(__file__).parent / "husk-compile-worker"
+# Where what is built is: an editable installation has these files in another folder.
+_WORKER = Path(_native.__file__).parent / "husk-compile-worker"
 _MISSING = (
     "this package was built without the compiler, because LLVM 19 or later was not found. Install "
     "it with its headers (Debian: llvm-19-dev), and install this package anew; or compile images "

@@ -190,7 +190,7 @@ def _log_function(log: LogFunction | logging.Logger) -> LogFunction:
 
 
 _default: Engine | None = None
-_default_lock = threading.RLock()
+_default_lock = threading.RLock()  # a finalizer may want the engine while it is held
 
 
 def default_engine() -> Engine:
@@ -199,7 +199,8 @@ def default_engine() -> Engine:
     with _default_lock:
         if not _is_usable(_default):
             made = Engine()
-            if not _is_usable(_default):  # no signal's handler has made one meanwhile
+            # Meanwhile the handler of a signal, or a finalizer, may have made it.
+            if not _is_usable(_default):
                 _default = made
         assert _default is not None
         return _default

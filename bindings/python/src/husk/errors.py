@@ -290,6 +290,17 @@ class CallEnded(HuskError):
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"    at {frame}" for frame in self.backtrace)])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_ended_again, (type(self), self.message, self.__dict__))
+
+
+def _ended_again(kind: type[CallEnded], message: str, fields: dict[str, Any]) -> CallEnded:
+    """For pickle and copy: kinds have different arguments."""
+    ended = kind.__new__(kind, message)
+    CallEnded.__init__(ended, message)
+    ended.__dict__.update(fields)
+    return ended
+
 
 class TrapKind(enum.IntEnum):
     """Why a guest trapped."""
@@ -387,3 +398,7 @@ class Pending(HuskError):
         self.name = name
         self.args_of_call = args
         self.type = functype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_of = (self.sandbox, self.module, self.name, self.args_of_call, self.type)
+        return (type(self), made_of, self.__dict__)

@@ -8,7 +8,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from husk._fast import Drop
 from husk._native import ffi, lib
@@ -47,6 +47,20 @@ class Callback:
             known.function(*args)
         except Exception as error:
             sys.excepthook(type(error), error, error.__traceback__)
+
+
+class Uncopied:
+    """A base of what must not be copied, as both copies would free the same."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"a husk.{type(self).__name__} cannot be copied or pickled")
+
+
+def pointer_of(thing: Any, kind: type) -> Any:
+    """The library's handle of an argument, which must be of this kind."""
+    if not isinstance(thing, kind):
+        raise TypeError(f"a husk.{kind.__name__} is wanted, not {type(thing).__name__}")
+    return thing.pointer  # type: ignore[attr-defined]
 
 
 def new(kind: str, /, **fields: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from husk._buffer import Span
-from husk._fast import keep
+from husk._fast import Host
 from husk._native import ffi, lib
 from husk._wasi_calls import imports_wasi
 from husk.engine import Engine, default_engine
@@ -23,6 +23,7 @@ from husk.values import (
     FUNCREF,
     I32,
     I64,
+    NUMBERS,
     V128,
     ExternTable,
     FuncRef,
@@ -167,8 +168,14 @@ def functype_of_annotations(function: Callable[..., Any]) -> tuple[FuncType, boo
 # ---- Host functions ----
 
 
-class HostFunction:
-    """A function of Python that guests call."""
+_CALLER = ffi.typeof("husk_caller *")
+_VALUES = ffi.typeof("struct husk_value *")
+
+
+class HostFunction(Host):
+    """A function of Python that guests call (native/host.c). Calls that are not plain come to
+    serve(), answers that are not plain to settle(), exceptions to end(). These return what
+    husk_host_fn returns; pointers come as addresses."""
 
     def __init__(
         self,
@@ -189,11 +196,12 @@ class HostFunction:
         )
         if self.is_async and wants_caller:
             raise TypeError(f"{module}.{name}: a coroutine gets no husk.Caller; see aio.current()")
-        self.handle = ffi.new_handle(self)
+        if not self.is_async and not wants_caller and NUMBERS.issuperset(functype.params):
+            self.plain(function, len(functype.params), len(functype.results))
 
-    def run(self, caller: Any, args: Any, results: Any) -> int:
-        """Serve a guest's call. Returns what husk_host_fn returns."""
-        sandbox = ffi.from_handle(lib.husk_sandbox_user(lib.husk_caller_sandbox(caller)))()
+    def serve(self, sandbox: Sandbox, caller_at: int, args_at: int, results_at: int) -> int:
+        """Serve a guest's call."""
+        caller, args = ffi.cast(_CALLER, caller_at), ffi.cast(_VALUES, args_at)
         handle = Caller(caller, sandbox) if self.wants_caller else None
         try:
             if self._read is not None:
@@ -201,7 +209,7 @@ class HostFunction:
             else:
                 values = [cell_get(sandbox, args[i]) for i in range(len(self.type.params))]
             if self.is_async:
-                answer = self._later(sandbox, values)
+                answer: Any = self._later(sandbox, values)
             else:
                 depth = sandbox.host_begins()
                 try:
@@ -209,16 +217,30 @@ class HostFunction:
                     answer = self.function(*given)
                 finally:
                     sandbox.host_ends(depth)
-            if answer is PENDING:
-                sandbox.pending_begins(self, tuple(values))
-                return int(lib.husk_caller_pending(caller))
-            self._give(sandbox, results, answer)
-        except BaseException as error:
-            sandbox.hold()
-            return self._raise(sandbox, caller, error)
+            return self.settle(sandbox, caller_at, tuple(values), results_at, answer)
         finally:
             if handle is not None:
+                handle._pointer = None  # before anything can fail
+                sandbox.hold()
                 handle.close()
+
+    def settle(
+        self,
+        sandbox: Sandbox,
+        caller_at: int,
+        values: tuple[Any, ...],
+        results_at: int,
+        answer: Any,
+    ) -> int:
+        """Give the answer to the guest."""
+        if answer is PENDING:
+            sandbox.pending_begins(self, values)
+            return int(lib.husk_caller_pending(ffi.cast(_CALLER, caller_at)))
+        try:
+            self._give(sandbox, ffi.cast(_VALUES, results_at), answer)
+        except Exception as error:  # nothing else says whose answer it was
+            error.add_note(f"the answer of the host function {self.module}.{self.name}")
+            raise
         return 0
 
     def _later(self, sandbox: Sandbox, values: list[Any]) -> _Pending:
@@ -244,23 +266,18 @@ class HostFunction:
         else:
             cells_fill(sandbox, results, types, tuple(answer))
 
-    def _raise(self, sandbox: Sandbox, caller: Any, error: BaseException) -> int:
+    def end(self, sandbox: Sandbox, caller_at: int, error: BaseException) -> int:
         """End the guest's call, or throw. The call of Python raises the same exception again."""
+        caller = ffi.cast(_CALLER, caller_at)
         if isinstance(error, Exited):
             return int(lib.husk_caller_exit(caller, error.code))
         if isinstance(error, GuestException):
-            return self._throw(sandbox, caller, error)
+            throw, _kept = throw_new(sandbox, error)
+            return int(lib.husk_caller_throw(caller, throw))
         sandbox.raised = error
         text = f"{type(error).__name__} in the host function {self.module}.{self.name}"
-        return int(lib.husk_caller_fail(caller, b"%s", ffi.new("char[]", text.encode()[:200])))
-
-    def _throw(self, sandbox: Sandbox, caller: Any, error: GuestException) -> int:
-        try:
-            throw, _kept = throw_new(sandbox, error)
-        except Exception as misfit:
-            sandbox.raised = misfit
-            return int(lib.husk_caller_fail(caller, b"the exception's values do not fit its tag"))
-        return int(lib.husk_caller_throw(caller, throw))
+        line = text.encode("utf-8", "replace")[:200]
+        return int(lib.husk_caller_fail(caller, b"%s", ffi.new("char[]", line)))
 
 
 def throw_new(sandbox: Sandbox, error: GuestException) -> tuple[Any, Any]:
@@ -270,12 +287,6 @@ def throw_new(sandbox: Sandbox, error: GuestException) -> tuple[Any, Any]:
     throw = new("husk_throw", values=values, values_count=len(error.values))
     throw.tag = error.tag.tag
     return throw, values
-
-
-@ffi.def_extern(error=lib.HUSK_E_STATE, onerror=keep)  # type: ignore[untyped-decorator]
-def husk_py_host(caller: Any, user: Any, args: Any, results: Any) -> int:
-    """A guest calls a host function."""
-    return int(ffi.from_handle(user).run(caller, args, results))
 
 
 # ---- Sets ----
@@ -368,8 +379,8 @@ class Imports:
         rows[0].module, rows[0].module_bytes = module_text, len(module)
         rows[0].name, rows[0].name_bytes = name_text, len(name)
         rows[0].type = struct
-        rows[0].fn = lib.husk_py_host
-        rows[0].user = host.handle
+        rows[0].fn = ffi.cast("husk_host_fn", Host.entry())
+        rows[0].user = ffi.cast("void *", id(host))
         rows[0].user_free = ffi.addressof(lib, "husk_py_user_free")
         err = error_new()
         lib.husk_py_count_user()

@@ -41,7 +41,7 @@ class Cancel:
         self._pointer = owned(out[0], "husk_cancel_unref")
         self._is_cancelled = False
         self._children: weakref.WeakSet[Cancel] = weakref.WeakSet()
-        self._lock = threading.RLock()  # a signal's handler may cancel, too
+        self._lock = threading.RLock()  # the handler of a signal may cancel while it is held
 
     @property
     def pointer(self) -> Any:
@@ -155,7 +155,7 @@ def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
     """The limits of a call that was given one of the two, or none. On the main thread a call has
     some, because of signals."""
     if get_ident() != signals.main_thread:
-        return limits if timeout is None else limits_given(limits, timeout)
+        return limits_given(limits, timeout)
     if limits is None and timeout is None:
         return _NONE
     given = limits_given(limits, timeout)
@@ -165,6 +165,8 @@ def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
 def limits_given(limits: Limits | None, timeout: float | None) -> Limits | None:
     """The limits that were given, or None."""
     if timeout is None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"a husk.Limits is wanted, not {type(limits).__name__}")
         return limits
     if limits is not None:
         raise TypeError("give limits or timeout, not both")

@@ -12,6 +12,7 @@ from typing import Any
 
 from husk._fast import insist
 from husk.errors import StateError
+from husk.handles import Uncopied
 from husk.image import Image
 from husk.imports import Imports
 from husk.limits import Limits
@@ -40,7 +41,7 @@ class _Place:
 _lent: set[tuple[_Place, Pool]] = set()
 
 
-class Pool:
+class Pool(Uncopied):
     """Sandboxes of one image or snapshot, which requests take in turn.
 
     Each use begins with the state of the snapshot, whatever came before: a sandbox is restored when
@@ -79,14 +80,18 @@ class Pool:
 
     # ---- Places ----
 
-    def _check(self) -> None:
+    def _check_process(self) -> None:
+        # Before the lock is taken: in a child of fork(), nobody may ever let go of it.
         if os.getpid() != self._process:
             raise StateError("the pool belongs to the process that made it; make one here")
+
+    def _check(self) -> None:
         if self._is_closed:
             raise StateError("the pool is closed")
 
     def _begin(self, place: _Place) -> None:
         """Wait for a sandbox, unless one is free."""
+        self._check_process()
         with self._lock:
             self._check()
             _lent.add((place, self))
@@ -131,6 +136,8 @@ class Pool:
     def _end(self, place: _Place) -> BufferError | None:
         """Give a place back, from whatever state. Returns an error if somebody still holds a buffer
         of the sandbox's memory. Handlers may raise in it; then it is called again (insist())."""
+        if os.getpid() != self._process:  # a child made by fork() leaves the block
+            return None
         held: BufferError | None = None
         if not self._stops_waiting(place) and not place.is_clean:
             held = self._clean(place)
@@ -184,7 +191,7 @@ class Pool:
         woken.acquire()
 
         def wake() -> bool:
-            if woken.locked():
+            with suppress(RuntimeError):  # the handler of a signal did it meanwhile
                 woken.release()
             return True
 
@@ -270,12 +277,14 @@ class Pool:
     @property
     def idle(self) -> int:
         """How many sandboxes nobody uses now."""
+        self._check_process()
         with self._lock:
             return len(self._idle)
 
     @property
     def waiting(self) -> int:
         """How many threads and tasks wait for a sandbox."""
+        self._check_process()
         with self._lock:
             return len(self._waiting)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from _thread import get_ident
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -26,7 +25,7 @@ from husk.errors import (
     error_new,
 )
 from husk.exports import Exported
-from husk.handles import address, new, owned
+from husk.handles import Uncopied, address, new, owned, pointer_of
 from husk.image import Image, Snapshot
 from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_given, limits_of
@@ -40,6 +39,7 @@ from husk.values import (
     FuncRef,
     FuncType,
     Type,
+    func_of,
     functype_of,
 )
 
@@ -58,7 +58,7 @@ class _Given:
         self.externs = ExternTable(imports.externs)
 
 
-class Sandbox(Turns, WasiOfSandbox):
+class Sandbox(Turns, WasiOfSandbox, Uncopied):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -90,8 +90,7 @@ class Sandbox(Turns, WasiOfSandbox):
         options, _label = sandbox_options(
             memory_max, table_max, stack, host_call_depth, large_pages, label
         )
-        self._self = ffi.new_handle(weakref.ref(self))
-        options.user = self._self
+        options.user = self._begin_turns()
         out = ffi.new("husk_sandbox **")
         err = error_new()
         if image is None:
@@ -100,13 +99,12 @@ class Sandbox(Turns, WasiOfSandbox):
                 lambda: lib.husk_sandbox_new_empty(chosen.pointer, options, out, err), err
             )
         else:
+            given = pointer_of(image, Image)
             chosen = image.engine_for_sandbox()
             if engine is not None and engine is not chosen:
                 raise ValueError("the image belongs to another engine")
-            theirs = ffi.NULL if imports is None else imports.pointer
-            check_with_room(
-                lambda: lib.husk_sandbox_new(image.pointer, theirs, options, out, err), err
-            )
+            theirs = ffi.NULL if imports is None else pointer_of(imports, Imports)
+            check_with_room(lambda: lib.husk_sandbox_new(given, theirs, options, out, err), err)
         self._adopt(out[0], chosen, user)
         if image is not None:
             self._loaded(image, imports)
@@ -121,7 +119,6 @@ class Sandbox(Turns, WasiOfSandbox):
         self._pointer = owned(pointer, "husk_sandbox_free")
         self._engine = engine
         self.user = user
-        self._begin_turns()
         self._keeper = Keeper(self._pointer)
         self.raised: BaseException | None = None  # by a host function, which ended the call
         self.awaits: Run | None = None  # the call of a task, which may wait for coroutines
@@ -191,7 +188,7 @@ class Sandbox(Turns, WasiOfSandbox):
         with self.locked() as pointer:
             if self.depth != 0:
                 raise StateError("a call is running in the sandbox")
-            with self._guard:
+            with self.guarded():
                 self._pointer = None
                 buffers = self._keeper.buffers
                 self._keeper = Keeper(None)
@@ -225,7 +222,7 @@ class Sandbox(Turns, WasiOfSandbox):
 
     def stats(self) -> SandboxStats:
         """Counts since the sandbox was made. Any thread, also while a call runs."""
-        with self._guard:
+        with self.guarded():
             return sandbox_stats(self.pointer)
 
     # ---- Calls ----
@@ -297,7 +294,7 @@ class Sandbox(Turns, WasiOfSandbox):
         timeout: float | None = None,
     ) -> Any:
         """Call a function by its reference, such as an entry of a table."""
-        prepared = Prepared(self, "the function", func.func, func.type)
+        prepared = Prepared(self, "the function", func_of(self, func), func.type)
         limits = limits_of(limits, timeout)
         with self.locked():
             return prepared.run(args, limits)
@@ -454,7 +451,7 @@ class Sandbox(Turns, WasiOfSandbox):
     def _no_buffers(self, what: str) -> None:
         count = self._keeper.buffers
         if count:
-            raise BufferError(f"{what}: {count} buffers of the sandbox's memory are in use")
+            raise BufferError(f"{what}: buffers of the sandbox's memory are in use ({count})")
 
     def snapshot(self) -> Snapshot:
         """Take a snapshot, between calls or while one is pending. The sandbox does not change.
@@ -483,9 +480,10 @@ class Sandbox(Turns, WasiOfSandbox):
         of another module), LimitError, StateError, SystemCallError, OutOfMemoryError.
         """
         err = error_new()
+        given = pointer_of(image, Image)
         with self.locked() as pointer:
             self._no_buffers("restore")
-            check(lib.husk_sandbox_restore(pointer, image.pointer, err), err)
+            check(lib.husk_sandbox_restore(pointer, given, err), err)
             self._begin_as(image)
 
     def unload(self) -> None:
@@ -500,10 +498,11 @@ class Sandbox(Turns, WasiOfSandbox):
         """Load an image or a snapshot in place of the instance; limits stay. Raises BufferError,
         and as Sandbox()."""
         err = error_new()
-        theirs = ffi.NULL if imports is None else imports.pointer
+        given = pointer_of(image, Image)
+        theirs = ffi.NULL if imports is None else pointer_of(imports, Imports)
         with self.locked() as pointer:
             self._no_buffers("load")
-            status = lib.husk_sandbox_load(pointer, image.pointer, theirs, err)
+            status = lib.husk_sandbox_load(pointer, given, theirs, err)
             if status != 0 and self._has_nothing():  # it failed half-way
                 self._empty()
             check(status, err)
@@ -524,8 +523,7 @@ class Sandbox(Turns, WasiOfSandbox):
         with self.locked() as pointer:
             check_with_room(lambda: lib.husk_sandbox_clone(pointer, out, err), err)
         clone = type(self).__new__(type(self))
-        clone._self = ffi.new_handle(weakref.ref(clone))
-        lib.husk_sandbox_set_user(out[0], clone._self)
+        lib.husk_sandbox_set_user(out[0], clone._begin_turns())
         clone._adopt(out[0], self._engine, user)
         clone._given, clone._image = self._given, self._image
         clone._imports = self._imports

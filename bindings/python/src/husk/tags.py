@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from husk._native import ffi
 from husk.values import FuncType
 
 
@@ -39,8 +40,18 @@ class Tag:
     def __hash__(self) -> int:
         return hash(self._key())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_tag_of, (self._key(), self.module, self.name, self.type, self.idx))
+
     def __str__(self) -> str:
         return f"{self.module}.{self.name}" if self.module is not None else self.name
 
     def __repr__(self) -> str:
         return f"<husk.Tag {self} {self.type}>"
+
+
+def _tag_of(
+    key: tuple[int, int], module: str | None, name: str, functype: FuncType, idx: int | None
+) -> Tag:
+    """For pickle."""
+    return Tag(ffi.new("husk_tag *", [key])[0], module, name, functype, idx)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 from husk._fast import Hold, Turn
-from husk._native import lib
+from husk._native import ffi, lib
 from husk.errors import StateError
 
 
@@ -18,12 +20,15 @@ class Turns:
 
     _pointer: Any
 
-    def _begin_turns(self) -> None:
+    def _begin_turns(self) -> Any:
+        """Returns the library's user pointer of the sandbox, by which host functions find it."""
         # Held while a function of the library works on the sandbox, and not while a host function
         # runs. Never waited for: two threads at once are a mistake.
-        self._lock = Turn()
+        self._lock = Turn(weakref.ref(self))
         # Held while another thread may look at the sandbox, which then must not be freed.
         self._guard = threading.RLock()
+        self._process = os.getpid()
+        return ffi.cast("void *", id(self._lock))
 
     @property
     def turn(self) -> Turn:
@@ -85,6 +90,9 @@ class Turns:
     def guarded(self) -> Iterator[Any]:
         """The library's handle, for functions that any thread may call. The sandbox is not freed
         meanwhile. None: it is closed."""
+        if os.getpid() != self._process:  # in a child of fork(), nobody may ever let go of it
+            yield self._pointer
+            return
         with self._guard:
             yield self._pointer
 

@@ -17,7 +17,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
-from husk.errors import ValueTypeError, check, error_new
+from husk.errors import InvalidArgumentError, ValueTypeError, check, error_new
 
 if TYPE_CHECKING:
     from husk.sandbox import Sandbox
@@ -213,7 +213,8 @@ Put = Callable[[Any], None]
 
 
 def _misfit(kind: Type, value: object) -> ValueTypeError:
-    return ValueTypeError(f"an {kind} is wanted, not {type(value).__name__}")
+    article = "a" if kind in (V128, FUNCREF) else "an"
+    return ValueTypeError(f"{article} {kind} is wanted, not {type(value).__name__}")
 
 
 def _int_set(view: Any, at: int, kind: Type, value: Any) -> None:
@@ -250,14 +251,23 @@ def _v128_put(cell: Any) -> Put:
     return put
 
 
+def func_of(sandbox: Sandbox, value: Any) -> Any:
+    """The struct husk_func of a reference, which must be this sandbox's: the library would take
+    it as its own function of the same number."""
+    if not isinstance(value, FuncRef):
+        raise _misfit(FUNCREF, value)
+    if value.sandbox is not sandbox:
+        raise InvalidArgumentError("the function is another sandbox's")
+    return value.func
+
+
 def _func_ref(sandbox: Sandbox, value: Any) -> int:
     if value is None:
         return 0
-    if not isinstance(value, FuncRef):
-        raise _misfit(FUNCREF, value)
+    func = func_of(sandbox, value)
     out = ffi.new("struct husk_value *")
     err = error_new()
-    check(lib.husk_func_to_ref(sandbox.pointer, value.func, out, err), err)
+    check(lib.husk_func_to_ref(sandbox.pointer, func, out, err), err)
     return int(out.of.ref)
 
 

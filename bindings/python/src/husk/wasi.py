@@ -8,10 +8,12 @@ A stream is given as
 * `None`: closed; the guest gets EBADF.
 * `bytes` or `str` (as UTF-8), standard input only: the guest reads them, then the end.
 * a file object or a descriptor: the guest has the descriptor itself. The file object is kept; a
-  descriptor must stay open as long as the stream is in use.
+  descriptor must stay open as long as the stream is in use. What Python has read ahead from a
+  pipe is not there for the guest.
 * husk.BUFFER or husk.Buffer, output only: collected for Sandbox.wasi_output().
 * a function `read(count) -> bytes` or `write(data) -> int | None`, or husk.Callback.
-* a binary file object without a descriptor (`io.BytesIO`): its `read` or `write`.
+* a binary file object without a descriptor of the same bytes (`io.BytesIO`, `gzip.open()`): its
+  `read` or `write`.
 * husk.AWAITED, standard input only: the first function that wants data makes the call pending.
 """
 
