@@ -7,8 +7,8 @@ import gc
 import os
 import pickle
 import resource
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import threading
