@@ -7,13 +7,12 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from husk._convert import number
 from husk._native import ffi, lib
 from husk.errors import StateError, check, error_new
-from husk.handles import Callback, c_path, new, owned
+from husk.handles import Callback, Closing, c_path, new, owned
 from husk.stats import (
     Histogram,
     HistogramKind,
@@ -77,7 +76,7 @@ def cpu_feature_names(bits: int) -> frozenset[str]:
     return frozenset(names)
 
 
-class Engine:
+class Engine(Closing):
     """The hypervisor and all that sandboxes share. A process makes one; see default_engine().
 
     hypervisor_path: default "/dev/kvm". log: a function (level of `logging`, message), called from
@@ -136,17 +135,6 @@ class Engine:
         copy.__dict__.update(self.__dict__)
         copy._pointer = owned(lib.husk_engine_ref(self.pointer), "husk_engine_unref")
         return copy
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def host_info(self) -> HostInfo:
         """What the host is, as `husk doctor` prints it."""

@@ -8,7 +8,8 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, Self
 
 from husk._fast import Drop
 from husk._native import ffi, lib
@@ -54,6 +55,25 @@ class Uncopied:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"a husk.{type(self).__name__} cannot be copied or pickled")
+
+
+class Closing:
+    """A base of what is closed, also at the end of a `with` block."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def pointer_of(thing: Any, kind: type) -> Any:

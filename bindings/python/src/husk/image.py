@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import enum
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
@@ -22,7 +20,7 @@ from husk.errors import (
     error_new,
 )
 from husk.files import File, image_files
-from husk.handles import c_name, c_path, new, owned, py_name
+from husk.handles import Closing, c_name, c_path, new, owned, py_name
 from husk.tags import Tag
 from husk.values import ExternTable, FuncType, Type, functype_new, functype_of
 
@@ -180,7 +178,7 @@ class Standing:
     stack_bytes: int
 
 
-class Image:
+class Image(Closing):
     """A compiled module, or a snapshot: immutable, and shared by any number of sandboxes.
 
     Made by husk.compile(), Image.open() and Sandbox.snapshot(). Any thread may use it.
@@ -192,7 +190,7 @@ class Image:
         self._engine = engine
         self._engine_error: Exception | None = None
         self.externs = ExternTable()
-        self._exports: list[Exports] = []  # once they were looked for; shared by share()
+        self._exports: list[Exports] = []  # once they were looked for; of all copies
         self._standing: tuple[Standing | None] | None = None  # once it was looked for
 
     @classmethod
@@ -244,26 +242,9 @@ class Image:
             raise StateError("the image is closed")
         return self._pointer
 
-    def share(self) -> Image:
-        """Another object of the same image, which stays when this one is closed."""
-        other = copy.copy(self)
-        other._pointer = owned(lib.husk_image_ref(self.pointer), "husk_image_unref")
-        return other
-
     def close(self) -> None:
         """Let the image go. Its sandboxes and snapshots stay as they are."""
         self._pointer = None
-
-    def __enter__(self) -> Image:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def engine(self) -> Engine | None:

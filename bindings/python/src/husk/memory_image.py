@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from husk._convert import number
 from husk._native import ffi, lib
 from husk.errors import StateError, check, error_new
-from husk.handles import owned
+from husk.handles import Closing, owned
 
 
-class MemoryImage:
+class MemoryImage(Closing):
     """A copy of a range of a guest's memory, which Memory.image() makes and Memory.map() maps.
 
     Any number of sandboxes of the same engine can map one, and any number of threads may use it.
@@ -42,17 +41,6 @@ class MemoryImage:
     def close(self) -> None:
         """Drop this share of the image. What is mapped stays."""
         self._pointer = None
-
-    def __enter__(self) -> MemoryImage:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _range(mem_idx: int, addr: int, count: int) -> Any:

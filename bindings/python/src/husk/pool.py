@@ -7,12 +7,11 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 from husk._fast import insist
 from husk.errors import StateError
-from husk.handles import Uncopied
+from husk.handles import Closing, Uncopied
 from husk.image import Image
 from husk.imports import Imports
 from husk.limits import Limits
@@ -41,7 +40,7 @@ class _Place:
 _lent: set[tuple[_Place, Pool]] = set()
 
 
-class Pool(Uncopied):
+class Pool(Uncopied, Closing):
     """Sandboxes of one image or snapshot, which requests take in turn.
 
     Each use begins with the state of the snapshot, whatever came before: a sandbox is restored when
@@ -304,17 +303,6 @@ class Pool(Uncopied):
         for sandbox in idle:
             if sandbox is not None:
                 sandbox.close()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<husk.Pool of {self.size} sandboxes>"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from _thread import get_ident
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from husk._buffer import Keeper
@@ -25,7 +25,7 @@ from husk.errors import (
     error_new,
 )
 from husk.exports import Exported
-from husk.handles import Uncopied, address, new, owned, pointer_of
+from husk.handles import Closing, Uncopied, address, new, owned, pointer_of
 from husk.image import Image, Snapshot
 from husk.imports import HostFunction, Imports
 from husk.limits import Limits, limits_given, limits_of
@@ -58,7 +58,7 @@ class _Given:
         self.externs = ExternTable(imports.externs)
 
 
-class Sandbox(Turns, WasiOfSandbox, Uncopied):
+class Sandbox(Turns, WasiOfSandbox, Uncopied, Closing):
     """An instance of an image or a snapshot, in its own VM. No guest code runs before the first
     call.
 
@@ -150,7 +150,7 @@ class Sandbox(Turns, WasiOfSandbox, Uncopied):
         """The state of the image: its objects, those of the imports, its pending call."""
         if image is not self._given:  # it may be closed later
             self._given = image
-            self._image = image.share()
+            self._image = copy.copy(image)
         self.externs = ExternTable(image.externs)
         if self._imports is not None:
             self.externs.add(self._imports.externs)
@@ -200,17 +200,6 @@ class Sandbox(Turns, WasiOfSandbox, Uncopied):
     def is_closed(self) -> bool:
         """Whether close() was called."""
         return self._pointer is None
-
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def set_label(self, label: str | None) -> None:
         """Change the label for the counters; at most 128 bytes. Raises LimitError,
