@@ -25,4 +25,9 @@ static inline uint64_t clock_ns(clockid_t clock) {
     return clock_ns_of(now);
 }
 
+/* So much after a moment; UINT64_MAX, which is never, if that is beyond all moments. */
+static inline uint64_t clock_later(uint64_t ns, uint64_t count_ns) {
+    return count_ns > UINT64_MAX - ns ? UINT64_MAX : ns + count_ns;
+}
+
 #endif

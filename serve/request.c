@@ -79,7 +79,8 @@ static char *trim(char *value) {
 
 static size_t block_bytes(const struct request_parts *parts, const char *target) {
     size_t bytes = parts->headers_count * sizeof *parts->headers + strlen(parts->method) +
-                   strlen(parts->version) + 2 * strlen(target) + 8;
+                   strlen(parts->version) + 2 * strlen(target) + 4 +
+                   2; /* NULs; path_of()'s slash */
     for (size_t i = 0; i < parts->headers_count; i++)
         bytes += strlen(parts->headers[i].name) + strlen(parts->headers[i].value) + 2;
     return bytes;

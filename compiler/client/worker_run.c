@@ -185,9 +185,8 @@ static bool asks_and_ends(struct worker *worker, bool was_signalled) {
     const uint64_t now = clock_ns(CLOCK_MONOTONIC);
     if (options->interrupted == NULL || (!was_signalled && now < worker->ask_at_ns))
         return false;
-    worker->ask_at_ns = options->interrupted_ns == 0 || options->interrupted_ns > UINT64_MAX - now
-                            ? UINT64_MAX
-                            : now + options->interrupted_ns;
+    worker->ask_at_ns =
+        options->interrupted_ns == 0 ? UINT64_MAX : clock_later(now, options->interrupted_ns);
     worker->was_interrupted = options->interrupted(options->interrupted_user) != 0;
     return worker->was_interrupted;
 }

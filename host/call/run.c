@@ -289,8 +289,7 @@ static void frame_ask_times(const husk_sandbox *sandbox, struct watch *watch,
         asked_at_ns > limits->ask_begin_ns ? asked_at_ns : limits->ask_begin_ns;
     const bool must_ask = now - begin_ns >= every_ns;
     atomic_store(&watch->must_ask, must_ask);
-    const uint64_t from_ns = must_ask ? now : begin_ns;
-    watch->ask_at_ns = every_ns > UINT64_MAX - from_ns ? UINT64_MAX : from_ns + every_ns;
+    watch->ask_at_ns = clock_later(must_ask ? now : begin_ns, every_ns);
 }
 
 RARE static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,

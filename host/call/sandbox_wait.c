@@ -28,8 +28,7 @@ static uint64_t wait_begin(husk_sandbox *sandbox) {
         if (!counts_waits(frame))
             continue;
         now = now == 0 ? clock_ns(CLOCK_MONOTONIC) : now;
-        const uint64_t left = frame->watch.wait_left_ns;
-        atomic_store(&frame->watch.wait_end_ns, left > UINT64_MAX - now ? UINT64_MAX : now + left);
+        atomic_store(&frame->watch.wait_end_ns, clock_later(now, frame->watch.wait_left_ns));
     }
     return now;
 }

@@ -13,10 +13,6 @@
 /* From the first kick to the second one. */
 #define KICK_PAUSE_NS 10000000ull
 
-static uint64_t add_sat(uint64_t a, uint64_t b) {
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
@@ -29,7 +25,7 @@ static uint64_t watch_due_ns(const struct watch *watch, uint64_t now) {
     if (watch->cpu_end_ns != UINT64_MAX) {
         uint64_t used = clock_ns(watch->cpu_clock);
         uint64_t left = used >= watch->cpu_end_ns ? 0 : watch->cpu_end_ns - used;
-        uint64_t cpu_due = add_sat(now, left);
+        uint64_t cpu_due = clock_later(now, left);
         due = cpu_due < due ? cpu_due : due;
     }
     return due;
@@ -58,7 +54,7 @@ static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *r
     *ret_next = watch->kick_again_ns;
     if (*ret_next > now)
         return false;
-    watch->kick_pause_ns = add_sat(watch->kick_pause_ns, watch->kick_pause_ns);
+    watch->kick_pause_ns = clock_later(watch->kick_pause_ns, watch->kick_pause_ns);
     return true;
 }
 
@@ -66,7 +62,7 @@ static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *r
 static uint64_t watch_ask(struct watch *watch, uint64_t now) {
     if (watch->ask_at_ns > now)
         return watch->ask_at_ns;
-    watch->ask_at_ns = add_sat(now, watch->ask_every_ns);
+    watch->ask_at_ns = clock_later(now, watch->ask_every_ns);
     /* Sequentially consistent: either the call finds the note before its guest runs, or we see it
      * inside. */
     atomic_store(&watch->must_ask, true);
@@ -83,7 +79,7 @@ static uint64_t watch_look(struct watch *watch, uint64_t now) {
         is_due ? watch_is_kicked_again(watch, now, &next) : watch_becomes_due(watch, now, &next);
     if (!is_kicked)
         return is_due ? next : earlier(next, watch_ask(watch, now));
-    watch->kick_again_ns = add_sat(now, watch->kick_pause_ns);
+    watch->kick_again_ns = clock_later(now, watch->kick_pause_ns);
     atomic_store(&watch->is_due, true);
     kicker_kick(watch->kicker);
     return watch->kick_again_ns;
@@ -239,7 +235,7 @@ void watchdog_park(struct watchdog *watchdog, struct watch *watch, bool is_new) 
                                                     : 0;
     watch->cpu_end_ns = UINT64_MAX;
     watch->parked_at_ns = now;
-    atomic_store(&watch->wait_end_ns, add_sat(now, watch->wait_left_ns));
+    atomic_store(&watch->wait_end_ns, clock_later(now, watch->wait_left_ns));
     watch->is_parked = true;
     if (is_new)
         watch->was_told = false;
@@ -259,7 +255,7 @@ void watchdog_unpark(struct watchdog *watchdog, struct watch *watch, clockid_t c
     atomic_store(&watch->wait_end_ns, UINT64_MAX);
     if (has_cpu_limit) {
         watch->cpu_clock = cpu_clock;
-        watch->cpu_end_ns = add_sat(used, watch->cpu_left_ns);
+        watch->cpu_end_ns = clock_later(used, watch->cpu_left_ns);
     }
     watch->is_parked = false;
     watchdog_wake_at(watchdog, is_due ? watch->kick_again_ns

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "wasi.h"
 #include "wasi_abi.h"
 
@@ -60,7 +61,7 @@ static void subscription_clock(struct poll_set *set, struct subscription *sub,
     if ((flags & WASI_SUBCLOCK_ABSTIME) != 0)
         sub->deadline_ns = timeout;
     else
-        sub->deadline_ns = timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
+        sub->deadline_ns = clock_later(now, timeout);
 }
 
 static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {

@@ -23,7 +23,7 @@ int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, ui
     if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR))
         return ready < 0 ? -errno : ready;
     const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
-    const uint64_t end = timeout_ns > UINT64_MAX - begin ? UINT64_MAX : begin + timeout_ns;
+    const uint64_t end = clock_later(begin, timeout_ns);
     long result;
     do {
         uint64_t now = clock_ns(CLOCK_MONOTONIC), rest = end > now ? end - now : 0;
