@@ -4,7 +4,7 @@
  *
  * After a run of the VM, little of the process is in the CPU's caches. Then each line of Python
  * costs as much as hundreds of instructions: the same in Python took 7 us more. What is not plain
- * goes to Python: Calls calls its fallback, which does everything (husk.sandbox, husk.calls).
+ * goes to Python: Calls calls its fallback, which does everything (husk.instance, husk.calls).
  *
  * All state here is changed under the GIL.
  */

@@ -64,12 +64,12 @@ from husk.exports import Exported, Function
 from husk.files import File, FileKind
 from husk.image import Exports, Extern, ExternKind, Image, ImageInfo, Snapshot, Standing
 from husk.imports import PENDING, Caller, Imports
+from husk.instance import Sandbox
 from husk.limits import Cancel, Limits
 from husk.link import Module, compile_linked
 from husk.memory import Global, Memory, Table
 from husk.memory_image import MemoryImage
 from husk.pool import Pool, PoolTimeout
-from husk.sandbox import Sandbox
 from husk.sandbox_options import LargePages, prepare
 from husk.stats import Histogram, HistogramKind, SandboxStats, Stats
 from husk.tags import Tag

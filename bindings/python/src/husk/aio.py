@@ -27,7 +27,7 @@ from husk.limits import Cancel, Limits, limits_given
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
     from husk.values import Type
 
 _T = TypeVar("_T")

@@ -15,7 +15,7 @@ from husk.values import FuncType, cells_new, column_read, rows_fill
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 
 def call_bytes(

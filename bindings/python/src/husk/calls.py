@@ -37,7 +37,7 @@ from husk.values import (
 )
 
 if TYPE_CHECKING:
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 _NULL = ffi.NULL
 _RETURNED = lib.HUSK_RETURNED

@@ -12,7 +12,7 @@ from husk.backtrace import Backtrace
 
 if TYPE_CHECKING:
     from husk.backtrace import Frame
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
     from husk.tags import Tag
     from husk.values import FuncType
 

@@ -12,7 +12,7 @@ from husk.tags import Tag
 from husk.values import FuncType, Type
 
 if TYPE_CHECKING:
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 
 class Exported(Mapping[str, Any]):

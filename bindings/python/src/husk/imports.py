@@ -39,7 +39,7 @@ from husk.values import (
 from husk.wasi import Wasi
 
 if TYPE_CHECKING:
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ from husk.values import Type, cell_get, cells_fill, cells_new
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 PAGE_BYTES = 65536
 

@@ -14,7 +14,7 @@ from husk.limits import Limits, limits_of
 from husk.values import Type, cells_fill, cells_new, cells_read
 
 if TYPE_CHECKING:
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from husk.errors import StateError
 from husk.handles import Closing, Uncopied
 from husk.image import Image
 from husk.imports import Imports
+from husk.instance import Sandbox
 from husk.limits import Limits
-from husk.sandbox import Sandbox
 
 
 class PoolTimeout(TimeoutError):

@@ -20,7 +20,7 @@ from husk._native import ffi, lib
 from husk.errors import InvalidArgumentError, ValueTypeError, check, error_new
 
 if TYPE_CHECKING:
-    from husk.sandbox import Sandbox
+    from husk.instance import Sandbox
 
 
 class Type(enum.IntEnum):
