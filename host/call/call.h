@@ -59,8 +59,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
 static inline bool call_lacks_values(const struct husk_call *call) {
-    return (call->args == NULL && call->args_count > 0) ||
-           (call->results == NULL && call->results_count > 0);
+    return UNLIKELY((call->args == NULL && call->args_count > 0) ||
+                    (call->results == NULL && call->results_count > 0));
 }
 
 /* The checks of the sandbox that call_within() makes: HUSK_E_STATE, HUSK_E_POISONED,

@@ -130,7 +130,7 @@ static inline void calls_forget_end(struct call_state *calls) {
 
 /* True: a call is pending, and no call runs inside it. */
 static inline bool calls_stand_still(const struct call_state *calls) {
-    return calls->is_pending && calls->frame == &calls->outermost;
+    return UNLIKELY(calls->is_pending) && calls->frame == &calls->outermost;
 }
 
 /* The innermost call whose deadline has passed; NULL: there is none. */
@@ -167,7 +167,7 @@ static inline bool calls_must_ask(const struct call_state *calls) {
 
 /* Free the limits: the call has ended, or a copy of them has a reference of its own. */
 static inline void call_limits_done(struct call_limits *limits) {
-    if (limits->cancel != NULL)
+    if (UNLIKELY(limits->cancel != NULL))
         husk_cancel_unref(limits->cancel);
     limits->cancel = NULL;
 }
@@ -186,9 +186,9 @@ void calls_ask(struct call_state *calls);
 /* Remove the innermost frame. */
 static inline void calls_pop(struct call_state *calls, struct watchdog *watchdog) {
     struct call_frame *frame = calls->frame;
-    if (frame->is_watched)
+    if (UNLIKELY(frame->is_watched))
         watchdog_remove(watchdog, &frame->watch);
-    if (frame->cancel != NULL)
+    if (UNLIKELY(frame->cancel != NULL))
         cancel_leave(frame->cancel, &frame->cancel_entry);
     calls->frame = frame->parent;
     calls->depth--;
@@ -196,6 +196,10 @@ static inline void calls_pop(struct call_state *calls, struct watchdog *watchdog
 /* Free all that is kept for a pending call. */
 void calls_forget_pending(struct call_state *calls);
 /* Remove the pending call, if there is one; it will never be resumed. No call may be running. */
-void calls_abandon(struct call_state *calls, struct husk_engine *engine);
+void calls_abandon_pending(struct call_state *calls, struct husk_engine *engine);
+static inline void calls_abandon(struct call_state *calls, struct husk_engine *engine) {
+    if (UNLIKELY(calls->is_pending))
+        calls_abandon_pending(calls, engine);
+}
 
 #endif
