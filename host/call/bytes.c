@@ -328,7 +328,7 @@ HOT static int run_some(struct exchange *exchange, const struct call_limits *lim
     const struct call_request nothing = {.limits = limits};
     int status = call_check_state(exchange->sandbox, err);
     exchange->run = EXCHANGE_RUNS_BEFORE;
-    if (status == 0)
+    if (UNLIKELY(status == 0 && !call_is_prepared(exchange->sandbox)))
         status = call_prepare(exchange->sandbox, &nothing, NULL, ret_outcome, err);
     if (UNLIKELY(status != 0 || ret_outcome->kind != HUSK_RETURNED))
         return status;

@@ -34,8 +34,8 @@ static uint64_t wait_limit(uint64_t cpu_ns) {
     return limit < LIMIT_WAIT_MIN_NS ? LIMIT_WAIT_MIN_NS : limit;
 }
 
-RARE static int limits_take(const struct husk_limits *options, struct call_limits *ret_limits,
-                            struct husk_error *err) {
+RARE int call_limits_take(const struct husk_limits *options, struct call_limits *ret_limits,
+                          struct husk_error *err) {
     struct husk_limits copy;
     int status = limits_read(options, &copy, err);
     if (status != 0)
@@ -68,12 +68,6 @@ RARE static int limits_take(const struct husk_limits *options, struct call_limit
     if (status == 0)
         ret_limits->cancel = husk_cancel_ref(copy.cancel);
     return status;
-}
-
-HOT int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
-                         struct husk_error *err) {
-    *ret_limits = call_limits_none();
-    return LIKELY(options == NULL) ? 0 : limits_take(options, ret_limits, err);
 }
 
 /* All but the size, and up to the message's end: bytes behind its NUL stay as they are, because to
@@ -369,11 +363,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
-HOT int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-                  struct husk_error *err) {
-    *ret_func = call->func;
-    if (LIKELY(call->name == NULL))
-        return 0; /* image_func_row() checks it */
+RARE int call_find_name(const husk_sandbox *sandbox, const struct husk_call *call,
+                        husk_func *ret_func, struct husk_error *err) {
     if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
         return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);

@@ -43,14 +43,25 @@ struct call_limits {
     bool is_single;                      /* of husk_call(), which makes one call */
 };
 
+/* Deliberately field by field: GCC zeroes a struct of this size by REP STOS, which takes 20 ns. */
+static inline void call_limits_clear(struct call_limits *ret_limits) {
+    ret_limits->wall_end_ns = ret_limits->cpu_end_ns = ret_limits->wait_ns = UINT64_MAX;
+    ret_limits->wall_begin_ns = ret_limits->cpu_begin_ns = UINT64_MAX;
+    ret_limits->ask_begin_ns = ret_limits->ask_every_ns = UINT64_MAX;
+    ret_limits->wall_ns = ret_limits->cpu_ns = 0;
+    ret_limits->cpu_clock = 0;
+    ret_limits->cancel = NULL;
+    ret_limits->passed = NULL;
+    ret_limits->interrupted = NULL;
+    ret_limits->passed_user = ret_limits->interrupted_user = NULL;
+    ret_limits->is_single = false;
+}
+_Static_assert(sizeof(struct call_limits) == 16 * sizeof(uint64_t), "each field is cleared above");
+
 static inline struct call_limits call_limits_none(void) {
-    return (struct call_limits){.wall_end_ns = UINT64_MAX,
-                                .cpu_end_ns = UINT64_MAX,
-                                .wait_ns = UINT64_MAX,
-                                .wall_begin_ns = UINT64_MAX,
-                                .cpu_begin_ns = UINT64_MAX,
-                                .ask_begin_ns = UINT64_MAX,
-                                .ask_every_ns = UINT64_MAX};
+    struct call_limits limits;
+    call_limits_clear(&limits);
+    return limits;
 }
 
 /* The fields that every call uses come first, in one cache line. */

@@ -209,7 +209,7 @@ static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source,
     return 0;
 }
 
-static bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
+static inline bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
     for (uint32_t i = hotset->noted_count; i > 0; i--)
         if (hotset->noted[i - 1] == hva)
             return true;
@@ -217,7 +217,7 @@ static bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
 }
 
 /* false: there is no room. */
-static bool note(struct hotset *hotset, uint8_t *hva) {
+static inline bool note(struct hotset *hotset, uint8_t *hva) {
     if (is_noted(hotset, hva))
         return true;
     if (hotset->noted_count == HOT_NOTED_MAX)
@@ -243,6 +243,8 @@ RARE static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
 HOT void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
     const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
     const uintptr_t end = (uintptr_t)hva + bytes;
+    if (LIKELY(end - first <= PAGE_BYTES && bytes != 0) && note(hotset, (uint8_t *)first))
+        return; /* one page, as nearly always */
     bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
     for (uintptr_t at = first; bytes != 0 && is_noted_whole && at < end; at += PAGE_BYTES)
         is_noted_whole = note(hotset, (uint8_t *)at);
