@@ -6,10 +6,10 @@
  * function of its own: RARE, so that it is not inlined, or COLD, if it makes errors; then the
  * compiler also moves the branches to it out of the way.
  *
- * Branches cost more than instructions. The kernel may have emptied the CPU's branch predictors:
- * then each branch that is taken costs 6 ns (AMD Zen 3), also a call, a return or a jump, and a line
- * of code that is run from start to end 3 ns. So a function that is FLAT has all that it calls from
- * its own file within it, and LIKELY and UNLIKELY say which way lies straight on.
+ * Branches cost more than instructions. After an exit the CPU may predict none: then each branch
+ * that is taken costs 6 ns (AMD Zen 3), also a call, a return or a jump, and a line of code that
+ * runs from start to end 3 ns. So a function that is FLAT contains all that it calls from its own
+ * file, and LIKELY and UNLIKELY say which way lies straight on.
  */
 #ifndef BASE_HOT_H
 #define BASE_HOT_H
