@@ -5,6 +5,11 @@
  * order of host/CMakeLists.txt. They are to be short. A part that is needed only sometimes is a
  * function of its own: RARE, so that it is not inlined, or COLD, if it makes errors; then the
  * compiler also moves the branches to it out of the way.
+ *
+ * Branches cost more than instructions. After an exit the CPU may predict none: then each branch
+ * that is taken costs 6 ns (AMD Zen 3), also a call, a return or a jump, and a line of code that
+ * runs from start to end 3 ns. So a function that is FLAT contains all that it calls from its own
+ * file, and LIKELY and UNLIKELY say which way lies straight on.
  */
 #ifndef BASE_HOT_H
 #define BASE_HOT_H
@@ -12,5 +17,8 @@
 #define HOT __attribute__((hot))
 #define RARE __attribute__((noinline))
 #define COLD __attribute__((cold))
+#define FLAT __attribute__((flatten))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #endif

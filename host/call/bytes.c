@@ -205,7 +205,7 @@ static bool accept_release(const struct exchange *exchange, struct guest_block *
 }
 
 /* Take the results of the step's call, and go on to the next step. */
-static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
+RARE static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     int status = 0;
     switch (exchange->step) {
     case EXCHANGE_ALLOCATE:
@@ -283,7 +283,8 @@ HOT static void exchange_end(struct exchange *exchange) {
 /* The routine has returned. If it ended early, go on with what its last call gave. */
 HOT static int accept_routine(struct exchange *exchange, struct husk_error *err) {
     int status = routine_take(exchange, err);
-    return status == 0 && exchange->step != EXCHANGE_DONE ? exchange_accept(exchange, err) : status;
+    return UNLIKELY(status == 0 && exchange->step != EXCHANGE_DONE) ? exchange_accept(exchange, err)
+                                                                    : status;
 }
 
 /* malloc() is next, and the caller's free() after it. Each is on a page that is cold right after an
@@ -306,7 +307,7 @@ HOT static int run_routine(struct exchange *exchange, const struct call_limits *
     exchange->run = EXCHANGE_RUNS_ROUTINE;
     int status = call_routine(sandbox, &routine, ret_outcome, err);
     prefetch_heap();
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+    if (UNLIKELY(status != 0 || ret_outcome->kind != HUSK_RETURNED))
         return status;
     return accept_routine(exchange, err);
 }
@@ -327,13 +328,13 @@ HOT static int run_some(struct exchange *exchange, const struct call_limits *lim
     const struct call_request nothing = {.limits = limits};
     int status = call_check_state(exchange->sandbox, err);
     exchange->run = EXCHANGE_RUNS_BEFORE;
-    if (status == 0)
+    if (UNLIKELY(status == 0 && !call_is_prepared(exchange->sandbox)))
         status = call_prepare(exchange->sandbox, &nothing, NULL, ret_outcome, err);
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+    if (UNLIKELY(status != 0 || ret_outcome->kind != HUSK_RETURNED))
         return status;
     exchange->run = EXCHANGE_RUNS_CALL;
-    return routine_put(exchange) ? run_routine(exchange, limits, ret_outcome, err)
-                                 : run_step(exchange, limits, ret_outcome, err);
+    return LIKELY(routine_put(exchange)) ? run_routine(exchange, limits, ret_outcome, err)
+                                         : run_step(exchange, limits, ret_outcome, err);
 }
 
 /* Run the steps up to EXCHANGE_DONE, or until a call does not return: see the outcome. */
@@ -353,7 +354,7 @@ static void exchange_free(struct exchange *exchange) {
 
 /* The step's call is pending: move the exchange to the heap. The input moves, too, if the guest
  * does not have it yet. */
-static void exchange_keep(struct exchange *exchange, struct husk_outcome *outcome) {
+RARE static void exchange_keep(struct exchange *exchange, struct husk_outcome *outcome) {
     struct call_pending *pending = &exchange->sandbox->calls.pending;
     const size_t input_bytes = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
     struct exchange *kept = malloc(sizeof *kept + input_bytes);
@@ -407,8 +408,8 @@ HOT static int exports_find(struct exchange *exchange, husk_func func,
                             const struct image_name *name, struct husk_error *err) {
     const husk_sandbox *sandbox = exchange->sandbox;
     const husk_func *known = &sandbox->bytes_exports.func;
-    if (!sandbox->bytes_exports.is_known || name->text != NULL ||
-        known->opaque[0] != func.opaque[0] || known->opaque[1] != func.opaque[1])
+    if (UNLIKELY(!sandbox->bytes_exports.is_known || name->text != NULL ||
+                 known->opaque[0] != func.opaque[0] || known->opaque[1] != func.opaque[1]))
         return exports_look_up(exchange, func, name, err);
     exchange->exports = sandbox->bytes_exports;
     return 0;
@@ -418,7 +419,7 @@ HOT static int exchange_find(struct exchange *exchange, const struct husk_call *
                              const struct husk_bytes *bytes, struct husk_error *err) {
     struct image_name name = {call->name, call->name_bytes};
     husk_func func;
-    if (call->name != NULL)
+    if (UNLIKELY(call->name != NULL))
         name.bytes = name_length(call->name, call->name_bytes);
     int status = call_find(exchange->sandbox, call, &func, err);
     if (status == 0)
@@ -464,7 +465,7 @@ RARE static int copy_given(struct given *given, struct husk_error *err) {
 
 HOT static int read_given(struct given *given, struct husk_error *err) {
     int status = 0;
-    if (given->call->size != sizeof *given->call || !bytes_are_plain(given->bytes))
+    if (UNLIKELY(given->call->size != sizeof *given->call || !bytes_are_plain(given->bytes)))
         status = copy_given(given, err);
     if (status != 0)
         return status;
@@ -489,12 +490,12 @@ HOT static int exchange_all(struct exchange *exchange, const struct husk_call *c
         status = exchange_find(exchange, call, bytes, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     status = exchange_begin(exchange, err);
     if (status == 0)
         status = exchange_run(exchange, &limits, &outcome, err);
-    if (status == 0 && outcome.kind == HUSK_PENDING)
+    if (UNLIKELY(status == 0 && outcome.kind == HUSK_PENDING))
         exchange_keep(exchange, &outcome);
     else
         exchange_end(exchange);
@@ -504,9 +505,9 @@ HOT static int exchange_all(struct exchange *exchange, const struct husk_call *c
     return status;
 }
 
-HOT int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
-                        struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
+HOT FLAT int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
+                             struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
+                             struct husk_error *err) {
     struct exchange exchange;
     struct given given;
     if (sandbox == NULL || call == NULL || bytes == NULL || ret_outcome == NULL)
@@ -515,16 +516,16 @@ HOT int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
     given.call = call;
     given.bytes = bytes;
     int status = 0;
-    if (ret_outcome->size != sizeof *ret_outcome)
+    if (UNLIKELY(ret_outcome->size != sizeof *ret_outcome))
         status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
         status = read_given(&given, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     status = exchange_all(&exchange, given.call, given.bytes, ret_outcome, err);
     if (exchange.step == EXCHANGE_DONE)
         give_output(&exchange, bytes);
-    if (exchange.copy != NULL) /* free() is cold here */
+    if (UNLIKELY(exchange.copy != NULL)) /* free() is cold here */
         free(exchange.copy);
-    return call_explain(given.call, " with bytes", status, err);
+    return LIKELY(status == 0) ? 0 : call_explain(given.call, " with bytes", status, err);
 }

@@ -54,7 +54,7 @@ HOT static void head_make(const struct exchange *exchange, struct husk_exchange_
 
 static inline void bytes_copy(uint8_t *to, const uint8_t *from, size_t count) {
     enum { STEP = 16 };
-    if (count < STEP || count > COPIED_HERE_MAX) {
+    if (UNLIKELY(count < STEP || count > COPIED_HERE_MAX)) {
         if (count > 0)
             memcpy(to, from, count);
         return;
@@ -67,7 +67,7 @@ static inline void bytes_copy(uint8_t *to, const uint8_t *from, size_t count) {
 HOT int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
                              struct husk_error *err) {
     exchange->copy = malloc((size_t)count + 1);
-    if (exchange->copy == NULL)
+    if (UNLIKELY(exchange->copy == NULL))
         return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
                          (unsigned long long)count);
     bytes_copy((uint8_t *)exchange->copy, bytes, (size_t)count);
@@ -76,11 +76,11 @@ HOT int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, ui
     return 0;
 }
 
-HOT bool routine_put(const struct exchange *exchange) {
+HOT FLAT bool routine_put(const struct exchange *exchange) {
     husk_sandbox *sandbox = exchange->sandbox;
     struct husk_exchange_bytes head;
     uint8_t *area = call_exchange(sandbox, sandbox->image->code->routines.bytes_gva);
-    if (area == NULL || !routine_can_run(exchange))
+    if (UNLIKELY(area == NULL || !routine_can_run(exchange)))
         return false;
     head_make(exchange, &head);
     const size_t count = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
@@ -102,7 +102,7 @@ HOT static void routine_took(struct exchange *exchange, struct husk_exchange_byt
     const husk_sandbox *sandbox = exchange->sandbox;
     memcpy(ret_head, sandbox->machine->arena.mailbox->exchange, sizeof *ret_head);
     exchange->run = EXCHANGE_RUNS_CALL;
-    if (ret_head->step < (uint32_t)exchange->step || ret_head->step > HUSK_STEP_DONE)
+    if (UNLIKELY(ret_head->step < (uint32_t)exchange->step || ret_head->step > HUSK_STEP_DONE))
         ret_head->step = (uint32_t)exchange->step;
     if (exchange->step == EXCHANGE_ALLOCATE && ret_head->step > HUSK_STEP_ALLOCATE)
         exchange->input = (struct guest_block){ret_head->input_addr, exchange->input_bytes};
@@ -122,13 +122,14 @@ HOT static int routine_output(struct exchange *exchange, const struct husk_excha
     return exchange_keep_output(exchange, area + HUSK_EXCHANGE_HEAD_BYTES, count, err);
 }
 
-HOT int routine_take(struct exchange *exchange, struct husk_error *err) {
+HOT FLAT int routine_take(struct exchange *exchange, struct husk_error *err) {
     struct husk_exchange_bytes head;
     routine_took(exchange, &head);
-    int status = exchange->step > EXCHANGE_EXPORT ? routine_output(exchange, &head, err) : 0;
-    if (status != 0)
+    int status =
+        LIKELY(exchange->step > EXCHANGE_EXPORT) ? routine_output(exchange, &head, err) : 0;
+    if (UNLIKELY(status != 0))
         return status;
-    if (exchange->step == EXCHANGE_DONE) {
+    if (LIKELY(exchange->step == EXCHANGE_DONE)) {
         if (exchange->may_free && exchange->exports.release_kind == BYTES_RELEASE_FREE)
             exchange->input = (struct guest_block){0, 0};
         return 0;

@@ -34,8 +34,8 @@ static uint64_t wait_limit(uint64_t cpu_ns) {
     return limit < LIMIT_WAIT_MIN_NS ? LIMIT_WAIT_MIN_NS : limit;
 }
 
-RARE static int limits_take(const struct husk_limits *options, struct call_limits *ret_limits,
-                            struct husk_error *err) {
+RARE int call_limits_take(const struct husk_limits *options, struct call_limits *ret_limits,
+                          struct husk_error *err) {
     struct husk_limits copy;
     int status = limits_read(options, &copy, err);
     if (status != 0)
@@ -70,12 +70,6 @@ RARE static int limits_take(const struct husk_limits *options, struct call_limit
     return status;
 }
 
-HOT int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
-                         struct husk_error *err) {
-    *ret_limits = call_limits_none();
-    return options == NULL ? 0 : limits_take(options, ret_limits, err);
-}
-
 /* All but the size, and up to the message's end: bytes behind its NUL stay as they are, because to
  * fill them takes longer than all the rest. */
 static inline void outcome_copy(const struct husk_outcome *outcome,
@@ -83,21 +77,21 @@ static inline void outcome_copy(const struct husk_outcome *outcome,
     enum { FROM = sizeof outcome->size, TO = offsetof(struct husk_outcome, message) };
     memcpy((uint8_t *)ret_outcome + FROM, (const uint8_t *)outcome + FROM, TO - FROM);
     ret_outcome->message[0] = 0;
-    if (outcome->message[0] != 0)
+    if (UNLIKELY(outcome->message[0] != 0))
         memcpy(ret_outcome->message, outcome->message, strlen(outcome->message) + 1);
 }
 
 HOT void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
                    struct husk_outcome *ret_outcome) {
-    if (limits->wall_begin_ns != UINT64_MAX)
+    if (UNLIKELY(limits->wall_begin_ns != UINT64_MAX))
         outcome->wall_ns = clock_ns(CLOCK_MONOTONIC) - limits->wall_begin_ns;
-    if (limits->cpu_begin_ns != UINT64_MAX)
+    if (UNLIKELY(limits->cpu_begin_ns != UINT64_MAX))
         outcome->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - limits->cpu_begin_ns;
     /* up to the message's end; zeros behind it */
     _Static_assert(offsetof(struct husk_outcome, message) + sizeof outcome->message ==
                        sizeof *outcome,
                    "what is behind the message is filled, too");
-    if (ret_outcome->size == sizeof *outcome)
+    if (LIKELY(ret_outcome->size == sizeof *outcome))
         outcome_copy(outcome, ret_outcome);
     else
         output_fill(ret_outcome, outcome,
@@ -125,8 +119,8 @@ HOT int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
 }
 
 /* A step has run: note its outcome. */
-static void step_ended(husk_sandbox *sandbox, enum call_step step,
-                       const struct husk_outcome *outcome) {
+RARE static void step_ended(husk_sandbox *sandbox, enum call_step step,
+                            const struct husk_outcome *outcome) {
     const bool did_run = outcome->is_poisoned ||
                          (outcome->kind != HUSK_INTERRUPTED && outcome->kind != HUSK_DEADLINE);
     if (outcome->kind == HUSK_PENDING)
@@ -141,8 +135,8 @@ static void step_ended(husk_sandbox *sandbox, enum call_step step,
 
 /* Run the module's initialisation. Returns 0 with an outcome; the sandbox may be called only if
  * that is HUSK_RETURNED. */
-static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
-                     struct husk_outcome *ret_outcome, struct husk_error *err) {
+RARE static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                          struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_module *module = &sandbox->image->code->module;
     if ((sandbox->image->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
         sandbox->start = SANDBOX_STARTED;
@@ -213,8 +207,8 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
 }
 
 /* Give fresh entropy to the module's husk_restored(), see image_find_restored(). */
-static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
-                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+RARE static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                             struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct image_code *code = sandbox->image->code;
     const husk_func func = image_func_make(code, code->restored_idx);
     uint64_t entropy[2];
@@ -245,12 +239,12 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
                               struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
-    if (sandbox->calls.frame != NULL) /* a nested call: the outer call did that */
+    if (UNLIKELY(sandbox->calls.frame != NULL)) /* a nested call: the outer call did that */
         return call_is_brought(&sandbox->calls) ? call_restored(sandbox, limits, ret_outcome, err)
                                                 : 0;
-    if (sandbox->start == SANDBOX_NOT_STARTED)
+    if (UNLIKELY(sandbox->start == SANDBOX_NOT_STARTED))
         status = start_run(sandbox, limits, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && sandbox->owes_restored_call)
+    if (UNLIKELY(status == 0 && ret_outcome->kind == HUSK_RETURNED && sandbox->owes_restored_call))
         status = restored_run(sandbox, limits, ret_outcome, err);
     return status;
 }
@@ -324,10 +318,10 @@ static inline int steps_run(husk_sandbox *sandbox, const struct call_request *re
                             const struct husk_image_func *row, struct husk_outcome *ret_outcome,
                             struct husk_error *err) {
     int status = prepare_run(sandbox, request->limits, ret_outcome, err);
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+    if (UNLIKELY(status != 0 || ret_outcome->kind != HUSK_RETURNED))
         return status;
     status = export_run(sandbox, request, row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+    if (UNLIKELY(status == 0 && ret_outcome->kind != HUSK_RETURNED))
         step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
     return status;
 }
@@ -336,9 +330,10 @@ HOT static int call_checked(husk_sandbox *sandbox, const struct call_request *re
                             const struct husk_image_func *row, struct husk_outcome *ret_outcome,
                             struct husk_error *err) {
     int status = steps_run(sandbox, request, row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && request->results_count > 0)
-        export_results(sandbox, row, request->results);
-    else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+    if (LIKELY(status == 0 && ret_outcome->kind == HUSK_RETURNED)) {
+        if (request->results_count > 0)
+            export_results(sandbox, row, request->results);
+    } else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
     return status;
 }
@@ -368,11 +363,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
-HOT int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-                  struct husk_error *err) {
-    *ret_func = call->func;
-    if (call->name == NULL)
-        return 0; /* image_func_row() checks it */
+RARE int call_find_name(const husk_sandbox *sandbox, const struct husk_call *call,
+                        husk_func *ret_func, struct husk_error *err) {
     if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
         return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
@@ -404,34 +396,34 @@ HOT static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
         status = check_call(sandbox, &request, &row, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     limits.is_single = true;
     status = call_checked(sandbox, &request, row, &outcome, err);
     call_limits_done(&limits);
-    if (status == 0)
+    if (LIKELY(status == 0))
         call_give(&limits, &outcome, ret_outcome);
     return status;
 }
 
-HOT int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
-                  struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT FLAT int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
+                       struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct husk_call copy;
     if (sandbox == NULL || call == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
     int status = 0;
-    if (ret_outcome->size != sizeof *ret_outcome)
+    if (UNLIKELY(ret_outcome->size != sizeof *ret_outcome))
         status = output_check("husk_outcome", ret_outcome, err);
-    if (status == 0 && call->size != sizeof *call) {
+    if (UNLIKELY(status == 0 && call->size != sizeof *call)) {
         status = call_read(call, &copy, err);
         call = &copy;
     }
-    if (status == 0 && call_lacks_values(call))
+    if (UNLIKELY(status == 0 && call_lacks_values(call)))
         status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     status = call_run(sandbox, call, ret_outcome, err);
-    return status == 0 ? 0 : call_explain(call, "", status, err);
+    return LIKELY(status == 0) ? 0 : call_explain(call, "", status, err);
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {

@@ -5,6 +5,7 @@
 
 #include "mailbox.h"
 #include "run.h"
+#include "sandbox_internal.h"
 
 struct husk_image_func;
 
@@ -38,8 +39,13 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
 
 /* Make absolute limits of the options; they begin now. `options` may be NULL. Clocks are read only
  * for limits that are set, and for `measure`. Use call_limits_done() when the call has ended. */
-int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
-                     struct husk_error *err);
+int call_limits_take(const struct husk_limits *options, struct call_limits *cleared_limits,
+                     struct husk_error *err); /* `options` is not NULL */
+static inline int call_limits_make(const struct husk_limits *options,
+                                   struct call_limits *ret_limits, struct husk_error *err) {
+    call_limits_clear(ret_limits);
+    return LIKELY(options == NULL) ? 0 : call_limits_take(options, ret_limits, err);
+}
 
 /* Give the outcome to the caller, with the time used since the limits began. */
 void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
@@ -47,8 +53,13 @@ void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
 
 /* Find the function of a call. It may belong to another module: that is checked later.
  * HUSK_E_INVAL, HUSK_E_NOT_FOUND. */
-int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-              struct husk_error *err);
+int call_find_name(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+                   struct husk_error *err); /* a name is given */
+static inline int call_find(const husk_sandbox *sandbox, const struct husk_call *call,
+                            husk_func *ret_func, struct husk_error *err) {
+    *ret_func = call->func;
+    return LIKELY(call->name == NULL) ? 0 : call_find_name(sandbox, call, ret_func, err);
+}
 
 /* A call or its preparation failed: add the function's name, with `how`, to the message. Returns
  * the status, also 0. */
@@ -59,8 +70,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
 static inline bool call_lacks_values(const struct husk_call *call) {
-    return (call->args == NULL && call->args_count > 0) ||
-           (call->results == NULL && call->results_count > 0);
+    return UNLIKELY((call->args == NULL && call->args_count > 0) ||
+                    (call->results == NULL && call->results_count > 0));
 }
 
 /* The checks of the sandbox that call_within() makes: HUSK_E_STATE, HUSK_E_POISONED,
@@ -71,6 +82,11 @@ int call_check_state(const husk_sandbox *sandbox, struct husk_error *err);
 int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
                  const struct husk_image_func *row, struct husk_outcome *ret_outcome,
                  struct husk_error *err);
+/* True: there are no such steps. */
+static inline bool call_is_prepared(const husk_sandbox *sandbox) {
+    return LIKELY(sandbox->calls.frame == NULL && sandbox->start == SANDBOX_STARTED &&
+                  !sandbox->owes_restored_call);
+}
 /* After call_prepare(): the exchange, if this call may use it. NULL: the image has no such routine,
  * or a call around this one uses the exchange. */
 void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva);

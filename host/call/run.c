@@ -24,13 +24,11 @@
 #include "outcome.h"
 #include "ports.h"
 #include "sandbox_internal.h"
+#include "vm_start.h"
 #include "trap.h"
 #include "hot.h"
 
-/* True: a deadline, a token or an interrupt must end the innermost call, and the outcome says so.
- * The outermost call takes the interrupt. An inner call leaves it for the calls around it, because
- * they must end, too. */
-HOT static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
+RARE static bool cut_by_any(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
     struct call_state *calls = &sandbox->calls;
     const struct watch *due = calls_due(calls);
     const bool is_cancelled = due == NULL && calls_are_cancelled(calls);
@@ -40,6 +38,18 @@ HOT static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome
         atomic_store(&calls->is_interrupted, false);
     outcome_cut(sandbox, due, did_run, outcome);
     return true;
+}
+
+/* True: a deadline, a token or an interrupt must end the innermost call, and the outcome says so.
+ * The outermost call takes the interrupt. An inner call leaves it for the calls around it, because
+ * they must end, too. Most calls have no limits, and no calls around them. */
+HOT static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
+    const struct call_state *calls = &sandbox->calls;
+    const struct call_frame *frame = calls->frame;
+    const bool may_be_cut =
+        (frame->parent != NULL) | frame->is_watched | frame->must_end | (frame->cancel != NULL);
+    return UNLIKELY(may_be_cut || atomic_load(&calls->is_interrupted)) &&
+           cut_by_any(sandbox, did_run, outcome);
 }
 
 /* Set the registers with which the innermost call starts. */
@@ -83,8 +93,8 @@ RARE static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outco
 
 /* Go on after a host function. A call that it made may have ended so that this call must end,
  * too. */
-static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
-                              enum hostcall_next next, struct husk_outcome *outcome) {
+RARE static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
+                                   enum hostcall_next next, struct husk_outcome *outcome) {
     const struct husk_image_module *module = &sandbox->image->code->module;
     if (!frame->was_nested && next == HOSTCALL_RETURNS)
         return true;
@@ -116,10 +126,13 @@ RARE static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame
 }
 
 /* True: go on running. False: the call ended. */
-HOT static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port,
-                           struct husk_outcome *outcome) {
+HOT static inline bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port,
+                                  struct husk_outcome *outcome) {
+    if (LIKELY(port == HUSK_PORT_CALL_DONE)) {
+        outcome_begin(outcome, HUSK_RETURNED);
+        return false;
+    }
     switch (port) {
-    case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
     case HUSK_PORT_HOST_CALL: return serve_host_call(sandbox, frame, outcome);
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
     case HUSK_PORT_UNCAUGHT: exception_uncaught(sandbox, outcome); return false;
@@ -130,7 +143,7 @@ HOT static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint
 }
 
 /* True: the run ended before the entry page let the guest go. */
-static bool is_before_guest(const husk_sandbox *sandbox) {
+RARE static bool is_before_guest(const husk_sandbox *sandbox) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
     return vm_regs_are_before_guest(&regs, sandbox->engine->entry_ticket);
@@ -210,7 +223,7 @@ RARE static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit,
 
 /* Check that the VM did not fail: after a failure, no outcome comes from the guest. */
 static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
-    if (!sandbox->is_poisoned || sandbox->poisoned_by != POISON_VM_FAILURE)
+    if (LIKELY(!sandbox->is_poisoned || sandbox->poisoned_by != POISON_VM_FAILURE))
         return 0;
     return error_set(
         err, HUSK_E_SYS,
@@ -237,8 +250,12 @@ HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *fr
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
-        int status = frame->has_to_ask ? run_asking(sandbox, &exit, err)
-                                       : machine_run(sandbox->machine, &exit, err);
+        int status = UNLIKELY(frame->has_to_ask) ? run_asking(sandbox, &exit, err)
+                                                 : machine_run(sandbox->machine, &exit, err);
+        if (LIKELY(status == 0 && exit.kind == VM_EXIT_PORT)) {
+            goes_on = serve_port(sandbox, frame, exit.port, outcome);
+            continue;
+        }
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &entries, err);
             exit.kind = VM_EXIT_KICKED; /* the old VM may have got a kick */
@@ -249,7 +266,7 @@ HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *fr
             return error_while(err, status, "running the guest; the sandbox is poisoned");
         }
         switch (exit.kind) {
-        case VM_EXIT_PORT: goes_on = serve_port(sandbox, frame, exit.port, outcome); break;
+        case VM_EXIT_PORT: break; /* see above */
         case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, outcome); break;
         case VM_EXIT_EXCEPTION:
             trap_classify(sandbox, &exit.fault, outcome);
@@ -271,7 +288,7 @@ HOT static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
                                              [HUSK_GUEST_VIOLATION] = STAT_guest_violations,
                                              [HUSK_THREW] = STAT_uncaught_exceptions};
-    if (kind != HUSK_RETURNED && kind != HUSK_PENDING)
+    if (UNLIKELY(kind != HUSK_RETURNED && kind != HUSK_PENDING))
         stat_count(sandbox->tally, stats[kind]);
 }
 
@@ -319,8 +336,8 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
     struct call_state *calls = &sandbox->calls;
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const bool is_inside = calls_stand_still(calls);
-    int status = is_inside ? calls_unpark(calls, watchdog, err) : 0;
-    if (status != 0)
+    int status = UNLIKELY(is_inside) ? calls_unpark(calls, watchdog, err) : 0;
+    if (UNLIKELY(status != 0))
         return status;
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX ||
                         limits->ask_every_ns != UINT64_MAX;
@@ -328,13 +345,14 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
     frame->interrupted_user = limits->interrupted_user;
     frame->has_to_ask =
         frame->interrupted != NULL || (frame->parent != NULL && frame->parent->has_to_ask);
-    status = frame->is_watched ? frame_watch(sandbox, frame, limits, err) : 0;
-    if (status != 0 && is_inside)
-        calls_park(calls, watchdog, false);
-    if (status != 0)
+    status = UNLIKELY(frame->is_watched) ? frame_watch(sandbox, frame, limits, err) : 0;
+    if (UNLIKELY(status != 0)) {
+        if (is_inside)
+            calls_park(calls, watchdog, false);
         return status;
+    }
     frame->cancel = limits->cancel;
-    if (frame->cancel != NULL) {
+    if (UNLIKELY(frame->cancel != NULL)) {
         frame->cancel_entry.kicker = &sandbox->machine->kicker;
         cancel_enter(frame->cancel, &frame->cancel_entry);
     }
@@ -352,14 +370,14 @@ HOT static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     int status = engine_check_process(sandbox->engine, err);
     if (status == 0)
         status = machine_unpark(sandbox->machine, needs_new_vm(&sandbox->calls), err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     frame->parent = parent;
     frame->ran_ns = 0;
     frame->was_nested = frame->was_brought = frame->must_end = false;
     frame->is_single = limits->is_single;
     status = frame_limit(sandbox, frame, limits, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
     sandbox_keep_regs(sandbox);
@@ -375,7 +393,7 @@ HOT static void frame_leave(husk_sandbox *sandbox) {
     const uint64_t kicked_before = calls->frame->kicked_before;
     calls_pop(calls, watchdog);
     kicker_leave(&sandbox->machine->kicker, kicked_before);
-    if (calls_stand_still(calls))
+    if (UNLIKELY(calls_stand_still(calls)))
         calls_park(calls, watchdog, false);
 }
 
@@ -396,12 +414,12 @@ __attribute__((noinline)) static void frame_pend(husk_sandbox *sandbox,
 /* End a run of the innermost frame. */
 static inline int run_end(husk_sandbox *sandbox, const struct call_limits *limits, int status,
                           struct husk_outcome *outcome) {
-    if (status == 0 && outcome->kind == HUSK_PENDING) {
+    if (UNLIKELY(status == 0 && outcome->kind == HUSK_PENDING)) {
         frame_pend(sandbox, limits);
         return 0;
     }
     const uint64_t ran_ns = sandbox->calls.frame->ran_ns;
-    if (ran_ns != 0)
+    if (UNLIKELY(ran_ns != 0))
         stat_measure(sandbox->tally, HUSK_HISTOGRAM_CALL, ran_ns);
     frame_leave(sandbox);
     if (status == 0)
@@ -412,28 +430,28 @@ static inline int run_end(husk_sandbox *sandbox, const struct call_limits *limit
 static inline int run_frame(husk_sandbox *sandbox, struct call_frame *frame,
                             struct husk_outcome *outcome, struct husk_error *err) {
     const bool is_measured = sandbox->engine->measures_times;
-    const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
+    const uint64_t start_ns = UNLIKELY(is_measured) ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = run_until_end(sandbox, frame, outcome, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         calls_forget_end(&sandbox->calls);
-    if (is_measured)
+    if (UNLIKELY(is_measured))
         frame->ran_ns += clock_ns(CLOCK_MONOTONIC) - start_ns;
     return status;
 }
 
-HOT int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
-                 const struct call_limits *limits, struct husk_outcome *ret_outcome,
-                 struct husk_error *err) {
+HOT FLAT int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
+                      const struct call_limits *limits, struct husk_outcome *ret_outcome,
+                      struct husk_error *err) {
     struct call_frame nested;
     struct call_frame *frame = sandbox->calls.frame == NULL ? &sandbox->calls.outermost : &nested;
     frame->thunk_gva = thunk_gva;
     frame->code_gva = code_gva;
     int status = frame_enter(sandbox, frame, limits, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     calls_forget_end(&sandbox->calls);
     stat_count(sandbox->tally, STAT_calls);
-    if (!cut_off(sandbox, false, ret_outcome)) {
+    if (LIKELY(!cut_off(sandbox, false, ret_outcome))) {
         set_start_regs(sandbox);
         status = run_frame(sandbox, frame, ret_outcome, err);
     }

@@ -82,7 +82,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
  * that the child would have changed the registers in the page that both share. */
 int engine_refuse_process(struct husk_error *err);
 static inline int engine_check_process(const husk_engine *engine, struct husk_error *err) {
-    return engine->process == process_number_again() ? 0 : engine_refuse_process(err);
+    return LIKELY(engine->process == process_number_again()) ? 0 : engine_refuse_process(err);
 }
 husk_engine *engine_ref(husk_engine *engine);
 void engine_unref(husk_engine *engine);

@@ -131,21 +131,6 @@ int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     return 0;
 }
 
-static unsigned bucket_of(uint64_t ns) {
-    unsigned bucket = ns <= 2 ? 0 : 63u - (unsigned)__builtin_clzll(ns - 1);
-    return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
-}
-
-HOT void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
-    struct duration_counts *counts = &tally->durations[kind];
-    const unsigned bucket = bucket_of(ns);
-    const uint64_t used = read_number(&counts->used);
-    tally_add(&counts->sum_ns, ns);
-    tally_add(&counts->buckets[bucket], 1);
-    if ((used & 1ull << bucket) == 0)
-        atomic_store_explicit(&counts->used, used | 1ull << bucket, memory_order_relaxed);
-}
-
 int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
                           struct husk_histogram *ret_histogram) {
     if (engine == NULL || (unsigned)kind > HUSK_HISTOGRAM_HOST_CALL)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "hot.h"
 #include "husk.h"
 
 enum engine_stat {
@@ -72,7 +73,21 @@ static inline void stat_add(struct tally *tally, enum engine_stat stat, uint64_t
 static inline void stat_count(struct tally *tally, enum engine_stat stat) {
     stat_add(tally, stat, 1);
 }
-void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns);
+
+static inline unsigned stat_bucket_of(uint64_t ns) {
+    unsigned bucket = UNLIKELY(ns <= 2) ? 0 : 63u - (unsigned)__builtin_clzll(ns - 1);
+    return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
+}
+
+static inline void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
+    struct duration_counts *counts = &tally->durations[kind];
+    const unsigned bucket = stat_bucket_of(ns);
+    const uint64_t used = atomic_load_explicit(&counts->used, memory_order_relaxed);
+    tally_add(&counts->sum_ns, ns);
+    tally_add(&counts->buckets[bucket], 1);
+    if (UNLIKELY((used & 1ull << bucket) == 0))
+        atomic_store_explicit(&counts->used, used | 1ull << bucket, memory_order_relaxed);
+}
 
 static inline void stat_set_memory(struct tally *tally, uint64_t bytes) {
     atomic_store_explicit(&tally->memory_bytes, bytes, memory_order_relaxed);

@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hot.h"
+#include "ticks.h"
+
 struct stopwatch {
     bool has_counter; /* else the clock is read */
     /* Nanoseconds of a tick, times 2^32. 0: not known yet, so the clock is read. Set once. */
@@ -24,9 +27,25 @@ struct stopwatch_start {
 };
 
 void stopwatch_init(struct stopwatch *stopwatch);
+/* The rare cases of the next two. */
+struct stopwatch_start stopwatch_begin_by_clock(struct stopwatch *watch);
+uint64_t stopwatch_end_by_clock(struct stopwatch_start start);
+
 /* Threads: any. */
-struct stopwatch_start stopwatch_begin(struct stopwatch *stopwatch);
+static inline struct stopwatch_start stopwatch_begin(struct stopwatch *stopwatch) {
+    const uint64_t scale = atomic_load_explicit(&stopwatch->scale, memory_order_relaxed);
+    return LIKELY(scale != 0) ? (struct stopwatch_start){ticks_now(), scale}
+                              : stopwatch_begin_by_clock(stopwatch);
+}
+
 /* Nanoseconds since then. */
-uint64_t stopwatch_end(struct stopwatch_start start);
+static inline uint64_t stopwatch_end(struct stopwatch_start start) {
+    if (UNLIKELY(start.scale == 0))
+        return stopwatch_end_by_clock(start);
+    const uint64_t now = ticks_now();
+    if (UNLIKELY(now <= start.at))
+        return 0; /* the counters of two cores may be some ticks apart */
+    return (uint64_t)(((unsigned __int128)(now - start.at) * start.scale) >> 32);
+}
 
 #endif

@@ -3,7 +3,6 @@
 
 #include "clock.h"
 #include "stopwatch.h"
-#include "hot.h"
 
 /* The rate is known after this time, to 1 in 10,000: the reads of counter and clock may lie a
  * microsecond apart. */
@@ -26,7 +25,7 @@ void stopwatch_init(struct stopwatch *stopwatch) {
 }
 
 /* Also learn the rate, if the time since stopwatch_init() is long enough. */
-__attribute__((noinline)) static struct stopwatch_start begin_by_clock(struct stopwatch *watch) {
+RARE struct stopwatch_start stopwatch_begin_by_clock(struct stopwatch *watch) {
     const uint64_t ticks = __builtin_ia32_rdtsc() - watch->first_ticks;
     const uint64_t now = clock_ns(CLOCK_MONOTONIC), ns = now - watch->first_ns;
     if (watch->has_counter && ns >= CALIBRATION_NS && ticks >= ns >> 8) /* the scale fits */
@@ -35,17 +34,6 @@ __attribute__((noinline)) static struct stopwatch_start begin_by_clock(struct st
     return (struct stopwatch_start){now, 0};
 }
 
-HOT struct stopwatch_start stopwatch_begin(struct stopwatch *stopwatch) {
-    const uint64_t scale = atomic_load_explicit(&stopwatch->scale, memory_order_relaxed);
-    return scale != 0 ? (struct stopwatch_start){__builtin_ia32_rdtsc(), scale}
-                      : begin_by_clock(stopwatch);
-}
-
-HOT uint64_t stopwatch_end(struct stopwatch_start start) {
-    if (start.scale == 0)
-        return clock_ns(CLOCK_MONOTONIC) - start.at;
-    const uint64_t now = __builtin_ia32_rdtsc();
-    if (now <= start.at)
-        return 0; /* the counters of two cores may be some ticks apart */
-    return (uint64_t)(((unsigned __int128)(now - start.at) * start.scale) >> 32);
+RARE uint64_t stopwatch_end_by_clock(struct stopwatch_start start) {
+    return clock_ns(CLOCK_MONOTONIC) - start.at;
 }

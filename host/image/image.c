@@ -4,16 +4,6 @@
 #include "image_internal.h"
 #include "layout.h"
 #include "options.h"
-#include "hot.h"
-
-HOT struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
-    const struct husk_image_type *type = &code->types[type_idx];
-    const husk_type *params = code->valtypes_public + type->valtypes_idx;
-    return (struct husk_functype){.params = params,
-                                  .params_count = type->params_count,
-                                  .results = params + type->params_count,
-                                  .results_count = type->results_count};
-}
 
 size_t husk_image_imports_count(const husk_image *image) {
     return image->code->imports_count;

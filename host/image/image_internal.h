@@ -419,7 +419,15 @@ static inline uint64_t image_memory_pages_most(const struct husk_image_memory *m
 /* The memory of the main instance. Image without memories: 0. */
 uint32_t image_main_memory(const struct image_code *code);
 
-struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
+static inline struct husk_functype image_functype(const struct image_code *code,
+                                                  uint32_t type_idx) {
+    const struct husk_image_type *type = &code->types[type_idx];
+    const husk_type *params = code->valtypes_public + type->valtypes_idx;
+    return (struct husk_functype){.params = params,
+                                  .params_count = type->params_count,
+                                  .results = params + type->params_count,
+                                  .results_count = type->results_count};
+}
 /* The index of the export with this name; UINT32_MAX if there is none. */
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes);
 /* The same of a name that is made of two. */

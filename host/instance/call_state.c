@@ -62,9 +62,7 @@ void calls_forget_pending(struct call_state *calls) {
     calls->values_used = 0;
 }
 
-HOT void calls_abandon(struct call_state *calls, struct husk_engine *engine) {
-    if (!calls->is_pending)
-        return;
+void calls_abandon_pending(struct call_state *calls, struct husk_engine *engine) {
     if (engine_check_process(engine, NULL) == 0)
         calls_pop(calls, &engine->watchdog);
     /* In a forked child nobody reads the lists, and their locks may be taken for good. */

@@ -88,14 +88,15 @@ RARE static void apply_imports(husk_sandbox *sandbox) {
 /* Interrupts and pending calls of the previous instance do not reach the next one. */
 static void calls_begin(husk_sandbox *sandbox) {
     calls_abandon(&sandbox->calls, sandbox->engine);
-    if (atomic_load(&sandbox->calls.is_interrupted)) /* a store that orders is slower than a look */
+    if (UNLIKELY(atomic_load(
+            &sandbox->calls.is_interrupted))) /* a store that orders is slower than a look */
         atomic_store(&sandbox->calls.is_interrupted, false);
 }
 
 /* Begin an instance as the image says: no call has run. */
 HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_begin(sandbox);
-    if (sandbox->image != image) {
+    if (UNLIKELY(sandbox->image != image)) {
         if (sandbox->image == NULL || sandbox->image->code != image->code)
             sandbox->bytes_exports.is_known = false;
         husk_image_ref(image);
@@ -107,9 +108,10 @@ HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_forget_end(&sandbox->calls);
     sandbox->spare = image->spare;
     sandbox->owes_restored_call = image->is_snapshot && image->code->restored_idx != UINT32_MAX;
-    if (!image->is_snapshot)
+    if (UNLIKELY(!image->is_snapshot))
         apply_imports(sandbox);
-    standing_begin(sandbox);
+    if (UNLIKELY(image->standing != NULL))
+        standing_begin(sandbox);
     sandbox_count_memory(sandbox);
 }
 
@@ -203,7 +205,7 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
 }
 
 HOT int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
-    if (sandbox->calls.frame != NULL && !calls_stand_still(&sandbox->calls))
+    if (UNLIKELY(sandbox->calls.frame != NULL) && !calls_stand_still(&sandbox->calls))
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
     return engine_check_process(sandbox->engine, err);
@@ -437,7 +439,8 @@ __attribute__((noinline)) static int restore_resized(husk_sandbox *sandbox, husk
     return status;
 }
 
-HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+HOT FLAT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image,
+                                  struct husk_error *err) {
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_restore: a NULL argument");
     int status = sandbox_check_still(sandbox, "restoring", err);
@@ -450,19 +453,23 @@ HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct hu
     status = check_engine(sandbox->engine, image, err);
     if (status != 0)
         return status;
-    if (sandbox->image != image && !image_is_same_module(sandbox->image, image))
+    if (UNLIKELY(sandbox->image != image) && !image_is_same_module(sandbox->image, image))
         return error_set(err, HUSK_E_INVAL,
                          "the image is not of the module that this sandbox holds, or was compiled "
                          "in another way; husk_sandbox_load() takes any");
     struct machine *machine = sandbox->machine;
     const uint32_t changes = machine->changes_begun;
     const bool is_sized = sandbox->image == image && machine_is_sized_for(machine, image);
-    status = linkage_check_states(&sandbox->link, image, err);
-    if (status == 0)
-        status = is_sized ? machine_restore(machine, err) : restore_resized(sandbox, image, err);
-    if (status != 0)
+    const bool has_states = sandbox->link.groups_count != 0;
+    if (has_states)
+        status = linkage_check_states(&sandbox->link, image, err);
+    if (LIKELY(status == 0))
+        status =
+            LIKELY(is_sized) ? machine_restore(machine, err) : restore_resized(sandbox, image, err);
+    if (UNLIKELY(status != 0))
         return restore_failed(sandbox, machine->changes_begun != changes, status, err);
-    linkage_load_states(&sandbox->link, image);
+    if (has_states)
+        linkage_load_states(&sandbox->link, image);
     instance_begin(sandbox, image);
     sandbox->was_restored = true;
     return 0;

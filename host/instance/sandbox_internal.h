@@ -68,14 +68,15 @@ int sandbox_check_question(const husk_sandbox *sandbox, const char *name, const 
  * one. Its host function's answer puts them back. */
 static inline void sandbox_keep_regs(husk_sandbox *sandbox) {
     struct call_frame *frame = sandbox->calls.frame;
-    if (frame == NULL || frame->was_nested)
+    if (LIKELY(frame == NULL || frame->was_nested))
         return;
     machine_get_regs(sandbox->machine, &frame->regs);
     frame->was_nested = true;
 }
 /* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
 static inline int sandbox_check_usable(const husk_sandbox *sandbox, struct husk_error *err) {
-    return sandbox->image != NULL && !sandbox->is_poisoned ? 0 : sandbox_unusable(sandbox, err);
+    return LIKELY(sandbox->image != NULL && !sandbox->is_poisoned) ? 0
+                                                                   : sandbox_unusable(sandbox, err);
 }
 /* Poison a sandbox: from now on only a restore, a load, an unload or freeing is possible. Counted
  * under its cause, unless the sandbox is poisoned already. */
@@ -120,9 +121,11 @@ void sandbox_sleep(husk_sandbox *sandbox, int64_t timeout_ns);
  * long without a wait, on the thread that runs the call. */
 bool sandbox_ask_and_is_cut(husk_sandbox *sandbox);
 
-/* sandbox_stats.c: update the counter of memory bytes, after a memory changed its size, a load or
- * an unload. */
-void sandbox_count_memory(const husk_sandbox *sandbox);
+/* Update the counter of memory bytes, after a memory changed its size, a load or an unload. */
+static inline void sandbox_count_memory(const husk_sandbox *sandbox) {
+    stat_set_memory(sandbox->tally,
+                    sandbox->image != NULL ? arena_memories_bytes(&sandbox->machine->arena) : 0);
+}
 
 /* grow.c: memory.grow and table.grow of the guest. They return the old size, or UINT64_MAX on
  * failure. */

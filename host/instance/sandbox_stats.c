@@ -34,11 +34,6 @@ int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label, struct husk
     return 0;
 }
 
-HOT void sandbox_count_memory(const husk_sandbox *sandbox) {
-    stat_set_memory(sandbox->tally,
-                    sandbox->image != NULL ? arena_memories_bytes(&sandbox->machine->arena) : 0);
-}
-
 /* Every row of the struct is set below: this number of counters, and 6 others. */
 enum sandbox_row {
 #define STAT(name, metric, label, help)

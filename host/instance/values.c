@@ -49,8 +49,9 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     return value;
 }
 
-HOT int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
-                     size_t count, const char *what, struct husk_error *err) {
+HOT int values_check_all(const husk_type *types, size_t types_count,
+                         const struct husk_value *values, size_t count, const char *what,
+                         struct husk_error *err) {
     if (count != types_count)
         return error_set(err, HUSK_E_TYPE, "%zu %ss given; the function has %zu", count, what,
                          types_count);

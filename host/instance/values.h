@@ -11,8 +11,15 @@ void value_to_slot(const struct husk_value *value, struct husk_slot *slot);
 struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot);
 /* HUSK_E_TYPE unless there are types_count values of these types. `what` is for messages:
  * "argument". */
-int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
-                 size_t count, const char *what, struct husk_error *err);
+int values_check_all(const husk_type *types, size_t types_count, const struct husk_value *values,
+                     size_t count, const char *what, struct husk_error *err);
+static inline int values_check(const husk_type *types, size_t types_count,
+                               const struct husk_value *values, size_t count, const char *what,
+                               struct husk_error *err) {
+    return (types_count | count) == 0
+               ? 0
+               : values_check_all(types, types_count, values, count, what, err);
+}
 /* Write the type as "(i32, i64) -> (f32)", cut to fit. */
 void functype_format(const struct husk_functype *type, char *text, size_t bytes);
 /* Only the parameters, as "(i32, i64)". */

@@ -209,7 +209,7 @@ static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source,
     return 0;
 }
 
-static bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
+static inline bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
     for (uint32_t i = hotset->noted_count; i > 0; i--)
         if (hotset->noted[i - 1] == hva)
             return true;
@@ -217,7 +217,7 @@ static bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
 }
 
 /* false: there is no room. */
-static bool note(struct hotset *hotset, uint8_t *hva) {
+static inline bool note(struct hotset *hotset, uint8_t *hva) {
     if (is_noted(hotset, hva))
         return true;
     if (hotset->noted_count == HOT_NOTED_MAX)
@@ -243,6 +243,8 @@ RARE static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
 HOT void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
     const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
     const uintptr_t end = (uintptr_t)hva + bytes;
+    if (LIKELY(end - first <= PAGE_BYTES && bytes != 0) && note(hotset, (uint8_t *)first))
+        return; /* one page, as nearly always */
     bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
     for (uintptr_t at = first; bytes != 0 && is_noted_whole && at < end; at += PAGE_BYTES)
         is_noted_whole = note(hotset, (uint8_t *)at);
@@ -288,7 +290,8 @@ static bool is_first_noted_again(struct hotset *hotset, const uint8_t *hva) {
 }
 
 /* A page that is noted and is not private costs a comparison at each restore, until it leaves. */
-static int take_noted(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
+HOT static int take_noted(struct hotset *hotset, const struct hot_view *view,
+                          struct husk_error *err) {
     for (uint32_t i = 0; i < hotset->noted_count; i++) {
         uint8_t *hva = hotset->noted[i];
         struct hot_page *page;
@@ -313,27 +316,26 @@ void hotset_watch(struct hotset *hotset) {
 }
 
 HOT void hotset_unwatch(struct hotset *hotset) {
-    if (!hotset->is_watched)
+    if (LIKELY(!hotset->is_watched))
         return;
     hotset->is_watched = false;
     if (hotset->watched_thread != thread_number() || hotset->watched_faults != thread_faults())
         hotset_doubt(hotset);
 }
 
-static bool must_search(const struct hotset *hotset, const struct hot_view *view) {
-    return hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
-}
-
-HOT int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
-                      struct husk_error *err) {
+HOT int hotset_update_all(struct hotset *hotset, const struct hot_view *view,
+                          bool *ret_has_searched, struct husk_error *err) {
     int status = 0;
     hotset_unwatch(hotset);
-    if (!must_search(hotset, view))
+    if (UNLIKELY(hotset->wide_count != 0) && !hotset_must_search(hotset, view))
         status = note_wide_ranges(hotset, view, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
-    *ret_has_searched = must_search(hotset, view);
-    status = *ret_has_searched ? search(hotset, view, err) : take_noted(hotset, view, err);
+    *ret_has_searched = hotset_must_search(hotset, view);
+    if (UNLIKELY(*ret_has_searched))
+        status = search(hotset, view, err);
+    else if (hotset->noted_count != 0)
+        status = take_noted(hotset, view, err);
     if (status == 0)
         hotset->noted_count = hotset->wide_count = 0;
     return status;
@@ -359,10 +361,6 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 }
 
 /* ---- restoring ---- */
-
-/* So much at a time as the CPU can wait for: it has 10 to 16 buffers for lines that come. */
-#define PREFETCH_LINES 4u
-#define PREFETCH_PAGES 3u
 
 static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
     const struct hot_page *page = &hotset->pages[idx];
@@ -402,10 +400,6 @@ RARE static int discard_leaving(struct hotset *hotset, uint64_t *ret_count,
     return 0;
 }
 
-static inline struct page_pair pair_of(const struct hot_page *page) {
-    return (struct page_pair){page->hva, page->source};
-}
-
 /* The age of a page that was found equal. */
 static inline uint32_t older(struct hot_page *page) {
     if (page->patience == 0 || page->age == 0)
@@ -420,47 +414,35 @@ static inline uint32_t older(struct hot_page *page) {
 /* Returns true if the page is about to leave the set. */
 static inline bool restore_page(struct hot_page *page, const struct hot_page *next,
                                 page_copy_fn copy, struct hot_counts *counts) {
-    const bool was_written = copy(pair_of(page), pair_of(next));
+    const bool was_written = copy(hot_page_pair(page), hot_page_pair(next));
     const uint32_t age = was_written ? 0 : older(page);
-    if (page->age != age)
+    if (UNLIKELY(page->age != age))
         page->age = age; /* most stay 0, and their lines clean */
     counts->copied += was_written;
     return age >= HOT_AGE_MAX && !page->is_pinned;
 }
 
-/* Each restore goes the other way than the one before. So it begins with the pages that are still
- * in the second-level cache, if not all are. */
-static inline struct hot_page *page_in_turn(const struct hotset *hotset, uint32_t idx) {
-    return &hotset->pages[hotset->is_backward ? hotset->count - 1 - idx : idx];
-}
-
-HOT void hotset_prefetch(const struct hotset *hotset) {
-    const uint32_t count = hotset->count;
-    if (count > 0)
-        page_copy_prefetch(pair_of(page_in_turn(hotset, 0)), PREFETCH_LINES);
-    for (uint32_t i = 1; i < count && i < PREFETCH_PAGES; i++)
-        page_copy_prefetch(pair_of(page_in_turn(hotset, i)), 1);
-}
-
-HOT int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts,
-                       struct husk_error *err) {
+HOT FLAT int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts,
+                            struct husk_error *err) {
     struct hot_counts counts = {0};
     const uint32_t count = hotset->count;
     bool is_any_leaving = count > HOT_PAGES_MAX;
     const page_copy_fn copy = page_copy_best();
-    struct hot_page *page = count > 0 ? page_in_turn(hotset, 0) : NULL;
+    struct hot_page *page = count > 0 ? hotset_in_turn(hotset, 0) : NULL;
     for (uint32_t i = 0; i < count; i++) {
-        struct hot_page *next = i + 1 < count ? page_in_turn(hotset, i + 1) : page;
-        if (page - hotset->pages < HOT_PAGES_MAX || page->is_pinned) /* else it is discarded */
+        struct hot_page *next = i + 1 < count ? hotset_in_turn(hotset, i + 1) : page;
+        if (LIKELY(page - hotset->pages < HOT_PAGES_MAX) ||
+            page->is_pinned) /* else it is discarded */
             is_any_leaving |= restore_page(page, next, copy, &counts);
         page = next;
     }
     hotset->is_backward = !hotset->is_backward;
     const bool may_have_large = hotset_has_large(hotset) && count >= LARGE_BLOCK_PAGES;
-    int status = hotset->has_found || may_have_large ? large_settle(hotset, &counts, err) : 0;
-    if (status == 0 && is_any_leaving)
+    int status =
+        UNLIKELY(hotset->has_found || may_have_large) ? large_settle(hotset, &counts, err) : 0;
+    if (UNLIKELY(is_any_leaving) && status == 0)
         status = discard_leaving(hotset, &counts.aged, err);
-    if (status != 0)
+    if (UNLIKELY(status != 0))
         return status;
     hotset->has_restored = true;
     hotset->has_found = false;

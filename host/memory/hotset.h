@@ -25,6 +25,8 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "hot.h"
+#include "page_copy.h"
 #include "pagemap.h"
 
 /* A page that equals the image for this many restores in a row is no longer hot. Each restore costs
@@ -116,8 +118,8 @@ struct hot_view {
 };
 /* Update the set: afterwards it has every private page of the arena. ret_has_searched: all memory
  * was searched for them. */
-int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
-                  struct husk_error *err);
+static inline int hotset_update(struct hotset *hotset, const struct hot_view *view,
+                                bool *ret_has_searched, struct husk_error *err);
 /* Note that [hva, hva + bytes) is about to be written, by any thread, until the next
  * hotset_update(). */
 void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes);
@@ -142,7 +144,7 @@ void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);
  * restore to two images in turn. */
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image);
 /* Prefetch what hotset_restore() compares first. */
-void hotset_prefetch(const struct hotset *hotset);
+static inline void hotset_prefetch(const struct hotset *hotset);
 /* Copy back the pages that differ. Discard pages that are too old or beyond HOT_PAGES_MAX. */
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err);
 /* Tell that the embedder got a writable view. If the pages of all views are few, they are pinned:
@@ -159,5 +161,47 @@ void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image
  * globals, mailbox, stack. */
 void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image,
                   bool is_one_run);
+
+/* ---- within the functions that every restore runs (base/hot.h) ---- */
+
+static inline bool hotset_must_search(const struct hotset *hotset, const struct hot_view *view) {
+    return UNLIKELY(hotset->must_scan || !hotset->is_complete ||
+                    hotset->guest_faults != view->guest_faults);
+}
+
+/* The same as hotset_update(), also where there is something to do. */
+int hotset_update_all(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
+                      struct husk_error *err);
+
+static inline int hotset_update(struct hotset *hotset, const struct hot_view *view,
+                                bool *ret_has_searched, struct husk_error *err) {
+    const bool is_noted = (hotset->noted_count | hotset->wide_count) != 0;
+    if (is_noted || UNLIKELY(hotset->is_watched || hotset_must_search(hotset, view)))
+        return hotset_update_all(hotset, view, ret_has_searched, err);
+    *ret_has_searched = false;
+    return 0;
+}
+
+static inline struct page_pair hot_page_pair(const struct hot_page *page) {
+    return (struct page_pair){page->hva, page->source};
+}
+
+/* Each restore goes the other way than the one before. So it begins with the pages that are still
+ * in the second-level cache, if not all are. */
+static inline struct hot_page *hotset_in_turn(const struct hotset *hotset, uint32_t idx) {
+    return &hotset->pages[hotset->is_backward ? hotset->count - 1 - idx : idx];
+}
+
+/* So much at a time as the CPU can wait for: it has 10 to 16 buffers for lines that come. */
+#define HOT_PREFETCH_LINES 4u
+#define HOT_PREFETCH_PAGES 3u
+
+static inline void hotset_prefetch(const struct hotset *hotset) {
+    const uint32_t count = hotset->count;
+    if (count > 0)
+        page_copy_prefetch(hot_page_pair(hotset_in_turn(hotset, 0)), HOT_PREFETCH_LINES);
+    for (uint32_t i = 1; i < count && i < HOT_PREFETCH_PAGES; i++)
+        page_copy_prefetch(hot_page_pair(hotset_in_turn(hotset, i)), 1);
+}
 
 #endif

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "image_internal.h"
@@ -61,60 +60,6 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
     else
         *ret_set = set;
     return status;
-}
-
-/* Before the first search nothing needs to be counted. */
-static inline uint64_t count_faults(struct machine *machine) {
-    if (machine->vcpu == NULL) /* a parked machine's guest takes no faults */
-        return VCPU_FAULTS_UNKNOWN;
-    const uint64_t faults = machine->vcpu_ops->faults(machine->vcpu);
-    machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
-    return faults;
-}
-
-/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest's
- * first write there may be a fault of no thread. MADV_COLD is refused there, and does nothing to a
- * page that is in use. */
-RARE static bool is_locked(struct machine *machine) {
-    if (!machine->was_locked)
-        machine->was_locked = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
-    return machine->was_locked;
-}
-
-HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
-    bool has_searched = false;
-    const uint64_t faults = count_faults(machine);
-    if (machine->has_uncounted_faults && (hotset_has_large(&machine->hotset) || is_locked(machine)))
-        hotset_doubt(&machine->hotset);
-    const struct hot_view view = {.arena = &machine->arena,
-                                  .image = machine->mapped,
-                                  .pagemap = &machine->engine->pagemap,
-                                  .guest_faults = faults};
-    int status = hotset_update(&machine->hotset, &view, &has_searched, err);
-    if (status == 0 && has_searched)
-        stat_count(&machine->tally, STAT_memory_searches);
-    return status;
-}
-
-HOT void machine_count_hot(struct machine *machine) {
-    struct tally *tally = &machine->tally;
-    const uint64_t counted =
-        atomic_load_explicit(&tally->values[STAT_hot_pages], memory_order_relaxed);
-    if (machine->hotset.count != counted)
-        stat_add(tally, STAT_hot_pages, machine->hotset.count - counted);
-}
-
-HOT int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
-                         struct husk_error *err) {
-    *ret_counts = (struct hot_counts){0};
-    int status = hotset_restore(&machine->hotset, ret_counts, err);
-    if (status != 0)
-        return status;
-    stat_add(&machine->tally, STAT_restore_pages_copied, ret_counts->copied);
-    stat_add(&machine->tally, STAT_restore_pages_aged, ret_counts->aged);
-    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
-    machine_count_hot(machine);
-    return 0;
 }
 
 static void memory_free(struct machine *machine) {

@@ -135,7 +135,13 @@ int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                 struct husk_error *err);
 /* Update the counter of hot pages. Call it after a load, after a restore, and when the memory is
  * freed. */
-void machine_count_hot(struct machine *machine);
+static inline void machine_count_hot(struct machine *machine) {
+    struct tally *tally = &machine->tally;
+    const uint64_t counted =
+        atomic_load_explicit(&tally->values[STAT_hot_pages], memory_order_relaxed);
+    if (machine->hotset.count != counted)
+        stat_add(tally, STAT_hot_pages, machine->hotset.count - counted);
+}
 
 /* A failure before this call leaves everything as it was; a failure after it does not. */
 static inline void machine_change_begin(struct machine *machine) {
@@ -158,14 +164,14 @@ static inline void machine_set_regs(struct machine *machine, const struct vm_reg
 static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
                               struct husk_error *err) {
     const bool is_watched = machine->has_uncounted_faults;
-    if (machine->hotset.is_watched) /* what a host function wrote before */
+    if (UNLIKELY(machine->hotset.is_watched)) /* what a host function wrote before */
         hotset_unwatch(&machine->hotset);
-    if (is_watched)
+    if (UNLIKELY(is_watched))
         hotset_watch(&machine->hotset);
     int status = machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
-    if (is_watched)
+    if (UNLIKELY(is_watched))
         hotset_unwatch(&machine->hotset);
-    if (status == 0 && ret_exit->kind == VM_EXIT_VIOLATION)
+    if (UNLIKELY(status == 0 && ret_exit->kind == VM_EXIT_VIOLATION))
         hotset_doubt(&machine->hotset); /* KVM's emulator writes (REP INS), and counts no fault */
     return status;
 }

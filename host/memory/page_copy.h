@@ -34,10 +34,11 @@ typedef bool (*page_copy_fn)(struct page_pair pair, struct page_pair next);
 /* Prefetch the first `lines` cache lines of the page, and of its source. */
 PAGE_COPY_INLINE void page_copy_prefetch(struct page_pair pair, size_t lines) {
     enum { LINE_BYTES = 64 };
+    const uint8_t *source = pair.source != NULL ? pair.source : pair.page;
+#pragma GCC unroll 4
     for (size_t at = 0; at < lines * LINE_BYTES; at += LINE_BYTES) {
         __builtin_prefetch(pair.page + at);
-        if (pair.source != NULL)
-            __builtin_prefetch(pair.source + at);
+        __builtin_prefetch(source + at);
     }
 }
 

@@ -73,7 +73,7 @@ HOT uint64_t process_number(void) {
     return process_forks;
 }
 
-RARE static void thread_prepare(int signal) {
+RARE void kicker_prepare_thread(int signal) {
     kick_thread.number = (uint64_t)syscall(SYS_gettid);
     sigset_t set;
     sigemptyset(&set);
@@ -82,28 +82,13 @@ RARE static void thread_prepare(int signal) {
     kick_thread.unblocked |= 1ull << (signal & 63);
 }
 
-/* Returns whose turn it was. */
-HOT static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
+RARE uint64_t kicker_switch_later(struct kicker *kicker, uint64_t thread) {
     uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
-    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us
-     * (the vCPU's sticky kick, the interrupt flag, the fired deadline), whose check comes after
-     * this exchange. */
     while (!atomic_compare_exchange_weak(&kicker->state, &before, thread)) {
         before &= KICKER_THREAD;
         sched_yield(); /* a signal is being sent */
     }
     return before;
-}
-
-HOT uint64_t kicker_enter(struct kicker *kicker) {
-    const struct kick_thread *thread = &kick_thread;
-    if (thread->number == 0 || (thread->unblocked & 1ull << (kicker->signal & 63)) == 0)
-        thread_prepare(kicker->signal);
-    return kicker_switch(kicker, thread->number);
-}
-
-HOT void kicker_leave(struct kicker *kicker, uint64_t before) {
-    kicker_switch(kicker, before);
 }
 
 void kicker_kick(struct kicker *kicker) {

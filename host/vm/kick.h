@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 
+#include "hot.h"
 #include "husk.h"
 #include "vm.h"
 
@@ -63,8 +64,37 @@ static inline uint64_t process_number_again(void) {
 /* Tell that the calling thread is about to run the vCPU. Calls nest, and another thread may make a
  * nested call on behalf of a host function. Returns the thread that kicks went to until now; give
  * it to kicker_leave(). */
-uint64_t kicker_enter(struct kicker *kicker);
-void kicker_leave(struct kicker *kicker, uint64_t before);
+static inline uint64_t kicker_enter(struct kicker *kicker);
+static inline void kicker_leave(struct kicker *kicker, uint64_t before);
 void kicker_kick(struct kicker *kicker);
+
+/* ---- within the functions that every call runs ---- */
+
+/* Make sure that the signal is not blocked in the calling thread, and learn its number. */
+void kicker_prepare_thread(int signal);
+/* Another signal is being sent, or somebody else has just entered: try until neither is so. */
+uint64_t kicker_switch_later(struct kicker *kicker, uint64_t thread);
+
+/* Returns whose turn it was. */
+static inline uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
+    uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
+    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us
+     * (the vCPU's sticky kick, the interrupt flag, the fired deadline), whose check comes after
+     * this exchange. */
+    return LIKELY(atomic_compare_exchange_strong(&kicker->state, &before, thread))
+               ? before
+               : kicker_switch_later(kicker, thread);
+}
+
+static inline uint64_t kicker_enter(struct kicker *kicker) {
+    const struct kick_thread *thread = &kick_thread;
+    if (UNLIKELY(thread->number == 0 || (thread->unblocked & 1ull << (kicker->signal & 63)) == 0))
+        kicker_prepare_thread(kicker->signal);
+    return kicker_switch(kicker, thread->number);
+}
+
+static inline void kicker_leave(struct kicker *kicker, uint64_t before) {
+    kicker_switch(kicker, before);
+}
 
 #endif

@@ -2,21 +2,9 @@
 #include "regs_x86_64.h"
 
 #include "syspages_layout_x86_64.h"
-#include "hot.h"
 
 /* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
 #define NESTED_STACK_GAP_BYTES 256u
-#define START_RFLAGS 0x3202u /* guest/entry.S */
-
-HOT void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
-    *ret_regs = (struct vm_regs){.rip = SYS_ENTRY_GVA,
-                                 .r10 = start->ticket,
-                                 .r11 = start->entry_gva,
-                                 .rdi = start->code_gva,
-                                 .rsi = start->thunk_gva,
-                                 .rsp = start->stack_gva,
-                                 .rflags = START_RFLAGS};
-}
 
 void vm_regs_keep(const struct vm_regs *regs, struct vm_kept *ret_kept) {
     *ret_kept = (struct vm_kept){
@@ -33,7 +21,7 @@ void vm_regs_stand(const struct vm_kept *kept, uint64_t pc, struct vm_regs *ret_
                                  .r13 = kept->regs[3],
                                  .r14 = kept->regs[4],
                                  .r15 = kept->regs[5],
-                                 .rflags = START_RFLAGS};
+                                 .rflags = VM_START_RFLAGS};
 }
 
 void vm_regs_reenter(const struct vm_regs *regs, uint64_t ticket, uint64_t pc,
@@ -50,7 +38,7 @@ void vm_regs_touch(uint64_t list_gva, uint32_t count, struct vm_regs *ret_regs) 
                                  .r11 = SYS_ENTRY_GVA + SYS_TOUCH_OFFSET,
                                  .rsi = list_gva,
                                  .r8 = count,
-                                 .rflags = START_RFLAGS};
+                                 .rflags = VM_START_RFLAGS};
 }
 
 bool vm_regs_are_before_guest(const struct vm_regs *regs, uint64_t ticket) {

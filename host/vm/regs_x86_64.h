@@ -29,7 +29,8 @@ struct vm_start {
     uint64_t stack_gva;           /* one past the end of the stack */
 };
 
-void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs);
+#define VM_START_RFLAGS 0x3202u /* guest/entry.S */
+/* vm_regs_start(): start_x86_64.h */
 /* The registers that a call which stands at a host function needs to go on: those that the C
  * convention keeps. */
 #define VM_KEPT_REGS 6u

@@ -141,10 +141,10 @@ RARE static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
     }
 }
 
-HOT static void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
+HOT static inline void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
     struct kvm_run *run = vcpu->run;
     exit->kind = VM_EXIT_PORT; /* the other fields are set with their kinds: they are 140 bytes */
-    if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT)
+    if (LIKELY(run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT))
         kvm_x86_port_exit(vcpu, exit);
     else if (run->exit_reason == KVM_EXIT_IO)
         exit_violation(exit, "read of port 0x%x", run->io.port);
@@ -199,28 +199,29 @@ RARE static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *
                          : "KVM_RUN");
 }
 
-HOT static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err) {
-    if (vcpu->has_unfinished_op)
+HOT FLAT static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit,
+                                 struct husk_error *err) {
+    if (UNLIKELY(vcpu->has_unfinished_op))
         return error_set(
             err, HUSK_E_SYS,
             "this VM cannot run any more: KVM did not finish an instruction of its guest");
-    int status = vcpu->has_stale_debug_regs ? kvm_x86_reset_debug_regs(vcpu, err) : 0;
-    if (status != 0)
+    int status = UNLIKELY(vcpu->has_stale_debug_regs) ? kvm_x86_reset_debug_regs(vcpu, err) : 0;
+    if (UNLIKELY(status != 0))
         return status;
     int result, sys_errno = 0;
-    for (unsigned tries = 0; (result = kvm_do_run(vcpu)) != 0; tries++) {
+    for (unsigned tries = 0; UNLIKELY((result = kvm_do_run(vcpu)) != 0); tries++) {
         sys_errno = errno;
         if (sys_errno != EAGAIN || tries == AGAIN_MAX)
             break;
     }
-    if (result != 0 && sys_errno != EINTR)
+    if (UNLIKELY(result != 0 && sys_errno != EINTR))
         return run_failed(vcpu, sys_errno, err);
     vcpu->run->kvm_dirty_regs = 0;
-    if (result != 0)
+    if (UNLIKELY(result != 0))
         vcpu_kicked(vcpu, ret_exit);
     else
         vcpu_classify(vcpu, ret_exit);
-    return ret_exit->kind == VM_EXIT_VIOLATION ? vcpu_finish_op(vcpu, err) : 0;
+    return UNLIKELY(ret_exit->kind == VM_EXIT_VIOLATION) ? vcpu_finish_op(vcpu, err) : 0;
 }
 
 static void kvm_vcpu_kick(struct vcpu *vcpu) {

@@ -65,9 +65,9 @@ RARE static void stats_open(struct vcpu *vcpu) {
 
 HOT uint64_t kvm_vcpu_faults(struct vcpu *vcpu) {
     uint64_t count;
-    if (!vcpu->has_asked_stats)
+    if (UNLIKELY(!vcpu->has_asked_stats))
         stats_open(vcpu);
-    if (vcpu->stats_fd < 0 || !read_at(vcpu, &count, sizeof count, vcpu->faults_at))
+    if (UNLIKELY(vcpu->stats_fd < 0) || !read_at(vcpu, &count, sizeof count, vcpu->faults_at))
         return VCPU_FAULTS_UNKNOWN;
     return count;
 }

@@ -142,7 +142,7 @@ RARE static void set_sregs(struct vcpu *vcpu) {
 
 HOT void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs) {
     struct kvm_sync_regs *sync = &vcpu->run->s.regs;
-    if (vcpu->where != VM_IN_RING3)
+    if (UNLIKELY(vcpu->where != VM_IN_RING3))
         set_sregs(vcpu);
     memcpy(&sync->regs, regs, sizeof sync->regs);
     sync->regs.rflags = rflags_for_ring3(regs->rflags);
@@ -202,13 +202,13 @@ RARE static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_ex
 
 HOT void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit) {
     const unsigned port = vcpu->run->io.port;
-    if (port - HUSK_PORT_EXCEPTION < HUSK_EXCEPTION_VECTORS) {
+    if (UNLIKELY(port - HUSK_PORT_EXCEPTION < HUSK_EXCEPTION_VECTORS)) {
         exception_exit(vcpu, port - HUSK_PORT_EXCEPTION, exit);
         return;
     }
-    bool is_ours = port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL ||
+    bool is_ours = LIKELY(port == HUSK_PORT_CALL_DONE) || port == HUSK_PORT_HOST_CALL ||
                    port == HUSK_PORT_SERVICE || port == HUSK_PORT_UNCAUGHT;
-    if (!is_ours || vcpu->run->io.size != 4 || vcpu->run->io.count != 1) {
+    if (UNLIKELY(!is_ours || vcpu->run->io.size != 4 || vcpu->run->io.count != 1)) {
         port_violation(exit, "write to port", port);
         return;
     }
