@@ -191,7 +191,8 @@ void lower_tails_finish(struct lower_module *lm);
 
 /* lower_widths.c: right before the loop vectoriser, hides extended counters of all widths except
  * that of addresses. The vectoriser confuses run-time checks of different widths. Functions with
- * too many get the attribute, and must not be vectorised. */
+ * too many get the attribute, and must not be vectorised; so do those with too many loops in one
+ * nest (lower_control.c). */
 #define LOWER_NOT_VECTORISED "husk-not-vectorised"
 void lower_hide_widths(struct lower_module *lm);
 
@@ -270,6 +271,7 @@ struct lower_frame {
     enum lower_frame_kind kind;
     bool is_dead; /* opened in unreachable code; nothing is emitted for it */
     bool has_else;
+    bool is_in_loop;       /* or a loop itself */
     uint32_t stack_height; /* of the operand stack below the block's parameters */
     uint32_t params_count, results_count;
     const valtype_t *params, *results;
@@ -311,6 +313,7 @@ struct lower_func {
     uint32_t stack_count, stack_cap;
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
+    uint32_t nest_loops; /* loops of the outermost one that is open, itself included */
     bool is_reachable;
     struct lower_try *tries; /* all */
     uint32_t pads_count;

@@ -9,6 +9,9 @@
 #include "lower.h"
 #include "lower_trap.h"
 
+/* Few functions have more: interpreters, such as SQLite's main loop (75). */
+#define NEST_LOOPS_MAX 64
+
 LLVMValueRef *lower_values_copy(struct lower_func *lf, uint32_t count) {
     LLVMValueRef *values = malloc((count + 1u) * sizeof *values);
     if (values == NULL)
@@ -55,6 +58,7 @@ void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
     memset(frame, 0, sizeof *frame);
     frame->kind = kind;
     frame->handler = lf->frames_count > 1 ? frame[-1].handler : NULL;
+    frame->is_in_loop = lf->frames_count > 1 && frame[-1].is_in_loop;
     frame->is_dead = !lf->is_reachable;
     if (frame->is_dead)
         return;
@@ -168,10 +172,22 @@ static void emit_block(struct lower_func *lf) {
     frame_open(lf, LOWER_BLOCK, &lf->instr.block);
 }
 
+/* In a function with such a nest no loop is vectorised or unrolled in part: both have
+ * ScalarEvolution forget the whole nest at each loop that they change, and find all of it out again
+ * for the next. That is quadratic: a nest of 100 loops took 10 s, now 0.6. */
+static void count_loop(struct lower_func *lf, struct lower_frame *frame) {
+    const bool is_outermost = lf->frames_count == 1 || !frame[-1].is_in_loop;
+    frame->is_in_loop = true;
+    lf->nest_loops = is_outermost ? 1 : lf->nest_loops + 1;
+    if (lf->nest_loops == NEST_LOOPS_MAX + 1)
+        LLVMAddTargetDependentFunctionAttr(lf->fn, LOWER_NOT_VECTORISED, "");
+}
+
 static void emit_loop(struct lower_func *lf) {
     struct lower_frame *frame = frame_open(lf, LOWER_LOOP, &lf->instr.block);
     if (frame == NULL)
         return;
+    count_loop(lf, frame);
     lower_branch_to(lf, frame);
     if (lf->status != 0)
         return;

@@ -342,6 +342,68 @@ TEST(a_block_of_many_counters_compiles_in_seconds) {
     }
 }
 
+/* Each of these loops of a nest adds (k + 3) times the words 1 to n, from the last on, to those
+ * r * (k + 7) bytes further on. */
+enum { NEST_LOOPS = 200 };
+
+static void put_far(struct bytes *code, uint32_t k) { /* 4 * i + r * (k + 7) */
+    put(code, "\x20\3\x41\2\x74\x20\0\x41", 8);
+    put_leb(code, k % 32 + 7);
+    put(code, "\x6c\x6a", 2);
+}
+
+static void put_nest(struct bytes *code) {
+    put(code, "\x41\4\x41\xfb\x00\x36\0\0", 8); /* the word at 4 is 123 */
+    put(code, "\3\x40", 2);
+    for (uint32_t k = 0; k < NEST_LOOPS; k++) {
+        put(code, "\x20\1\x21\3\3\x40", 6); /* i = n, loop */
+        put_far(code, k);
+        put_far(code, k);
+        put(code, "\x28\0\0\x20\3\x41\2\x74\x28\0\0\x41", 12); /* the word there, the word at i */
+        put_leb(code, k % 32 + 3);
+        put(code, "\x6c\x6a\x36\0\0", 5);
+        put(code, "\x20\3\x41\1\x6b\x22\3\x0d\0\x0b", 10); /* --i: again */
+    }
+    put(code, "\x20\0\x41\1\x6b\x22\0\x0d\0\x0b", 10); /* --r: again */
+    put(code, "\x41\0\x28\0\x40", 5);                  /* the result: the word at 64 */
+}
+
+static uint32_t nest_model(uint32_t r, uint32_t n) {
+    static uint8_t memory[65536] = {[4] = 123};
+    uint32_t far, near;
+    for (; r > 0; r--)
+        for (uint32_t k = 0; k < NEST_LOOPS; k++)
+            for (uint32_t i = n; i > 0; i--) {
+                uint8_t *to = memory + 4 * (size_t)i + (size_t)r * (k % 32 + 7);
+                memcpy(&far, to, 4);
+                memcpy(&near, memory + 4 * (size_t)i, 4);
+                far += near * (k % 32 + 3);
+                memcpy(to, &far, 4);
+            }
+    memcpy(&far, memory + 64, 4);
+    return far;
+}
+
+/* Vectorised or unrolled one by one, they take a minute. */
+TEST(a_nest_of_many_loops_compiles_in_seconds) {
+    static const struct spec spec = {
+        .param = I32, .params_count = 3, .result = I32, .results_count = 1};
+    static struct bytes code;
+    SKIP_WITHOUT_KVM();
+    code.count = 0;
+    put_nest(&code);
+    struct bytes *module = module_new(spec, code.at, code.count);
+    struct run *run = run_new(2);
+    run->options.cpu_limit_ns = 15000000000u;
+    run->args[0].of.i32 = 3;
+    run->args[1].of.i32 = 100;
+    run_module(module, spec, run);
+    CHECK_EQ_U64(run->outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_U64((uint32_t)run->results[0].of.i32, nest_model(3, 100));
+    free(run);
+    free(module);
+}
+
 /* 10,000 functions are several chunks, which threads finish in any order. */
 TEST(the_image_does_not_depend_on_the_threads) {
     static const char code[] = "\x20\0\x20\0\x28\2\0\x36\2\0";
