@@ -115,9 +115,17 @@ RARE static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *fra
     return !cut_off(sandbox, true, outcome);
 }
 
+/* False: the embedder's function has forked, and this is the child. Its registers are in a page that
+ * it shares with the parent, so they must stay as they are. */
+HOT static inline bool is_ours(const husk_sandbox *sandbox) {
+    return sandbox->engine->process == process_number_again();
+}
+
 RARE static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
                                  struct husk_outcome *outcome) {
     const enum hostcall_next next = hostcall_serve(sandbox, outcome);
+    if (!is_ours(sandbox))
+        return false;
     if (next != HOSTCALL_ENDED)
         return resume_after_host(sandbox, frame, next, outcome);
     if (outcome->kind == HUSK_PENDING)
@@ -221,8 +229,12 @@ RARE static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit,
     return 0;
 }
 
-/* Check that the VM did not fail: after a failure, no outcome comes from the guest. */
+/* Check that the VM did not fail: after a failure, no outcome comes from the guest. Nor does one in
+ * a child made by fork(). */
 static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
+    const int status = engine_check_process(sandbox->engine, err);
+    if (UNLIKELY(status != 0))
+        return status;
     if (LIKELY(!sandbox->is_poisoned || sandbox->poisoned_by != POISON_VM_FAILURE))
         return 0;
     return error_set(
@@ -248,7 +260,7 @@ RARE static int run_asking(husk_sandbox *sandbox, struct vm_exit *ret_exit,
 HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
                                     struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
-    for (bool goes_on = true; goes_on;) {
+    for (bool goes_on = true; goes_on && LIKELY(is_ours(sandbox));) {
         struct vm_exit exit;
         int status = UNLIKELY(frame->has_to_ask) ? run_asking(sandbox, &exit, err)
                                                  : machine_run(sandbox->machine, &exit, err);

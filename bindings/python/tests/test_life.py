@@ -189,6 +189,27 @@ def test_fork(image_of: Compile) -> None:
     assert sandbox.call("add", 1, 2) == 3
 
 
+def test_a_host_function_that_forks(image_of: Compile) -> None:
+    child = 0
+
+    def fork(number: int) -> int:
+        nonlocal child
+        child = os.fork()
+        return number + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else number
+
+    sandbox = made_of(image_of, fork)
+    for _ in range(2):  # the fast way, too
+        try:
+            result = sandbox.call("call", 3)
+        except BaseException as error:
+            if child == 0:
+                os._exit(0 if type(error) is husk.StateError and "forked" in str(error) else 1)
+            raise
+        if child == 0:
+            os._exit(2)
+        assert result == 3
+
+
 PROGRAM = """
 import sys, threading, husk
 imports = husk.Imports(husk.Engine(log=lambda level, text: None))
@@ -350,7 +371,7 @@ def test_compiler_is_missing(wat: Wat, tmp_path: Path, monkeypatch: pytest.Monke
 def test_sandboxes_and_pools_are_not_copied(image_of: Compile) -> None:
     sandbox = made_of(image_of)
     with husk.Pool(image_of(MODULE), 1, husk.Imports(unknown="trap")) as pool:
-        for thing in (sandbox, pool):
+        for thing in (sandbox, sandbox.exports, pool):
             for copied in (copy.copy, copy.deepcopy, pickle.dumps):
                 with pytest.raises(TypeError, match="cannot be copied"):
                     copied(thing)
@@ -358,6 +379,8 @@ def test_sandboxes_and_pools_are_not_copied(image_of: Compile) -> None:
 
 def test_arguments_of_other_types(image_of: Compile) -> None:
     sandbox = made_of(image_of)
+    with pytest.raises(husk.LimitError, match="a number of 20001 bits"):
+        sandbox.memory.read(1 << 20000, 1)
     for wrong in ("x", 5, object(), sandbox):
         for refused in (
             lambda w=wrong: husk.Sandbox(w),

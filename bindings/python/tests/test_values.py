@@ -48,6 +48,9 @@ def test_integers(sandbox: husk.Sandbox) -> None:
         for wrong in (low - 1, 2 * high, 1 << 100):
             with pytest.raises(OverflowError):
                 sandbox.call(f"i{bits}", wrong)
+    # Python does not write out numbers of so many digits.
+    with pytest.raises(OverflowError, match="a number of 20001 bits does not fit in 32 bits"):
+        sandbox.call("i32", 1 << 20000)
 
 
 def test_numbers_of_other_types(sandbox: husk.Sandbox) -> None:

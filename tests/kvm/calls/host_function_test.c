@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "last_backtrace.h"
 #include "wat.h"
@@ -213,6 +215,44 @@ TEST(memory_by_checked_span) {
         HUSK_E_LIMIT);
     CHECK_STATUS(husk_memory_span(lab.sandbox, RANGE(.mem_idx = 1), &span, &lab.err), HUSK_E_LIMIT);
     CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.addr = 2 * 65536), &span, &lab.err), lab.err);
+    wat_lab_close(&lab);
+}
+
+/* Fork; in the parent, wait for the child's exit status. */
+static int host_fork(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
+    (void)caller;
+    pid_t *child = user;
+    int status = -1;
+    *child = fork();
+    if (*child > 0 && waitpid(*child, &status, 0) == *child)
+        results[0].of.i32 = args[0].of.i32 + status;
+    return 0;
+}
+
+/* The child has the parent's VM in a page that both share: returning there must change nothing. */
+TEST(a_host_function_that_forks) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    pid_t child = -1;
+    wat_lab_init(&lab);
+    wat_lab_func(&lab, "fork", "i>i", host_fork, &child);
+    wat_lab_open(&lab,
+                 "(module (import \"env\" \"fork\" (func $fork (param i32) (result i32)))"
+                 "(func (export \"f\") (param i32) (result i32)"
+                 "(i32.add (call $fork (local.get 0)) (local.get 0))))",
+                 NULL);
+    struct husk_value arg = value_i32(21), result = value_i32(0);
+    for (int i = 0; i < 2; i++) {
+        int status = wat_call(&lab, "f", &arg, 1, &result, 1);
+        if (child == 0)
+            _exit(status == HUSK_E_STATE && wat_call(&lab, "f", &arg, 1, &result, 1) == HUSK_E_STATE
+                      ? 0
+                      : 1);
+        CHECK_OK(status, lab.err);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+        CHECK_EQ_I64(result.of.i32, 42);
+    }
     wat_lab_close(&lab);
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from husk._fast import Function as Function
+from husk.handles import Uncopied
 from husk.image import ExternKind
 from husk.memory import Global, Table, memory_of_export
 from husk.tags import Tag
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from husk.instance import Sandbox
 
 
-class Exported(Mapping[str, Any]):
+class Exported(Uncopied, Mapping[str, Any]):
     """The exports of an instance: Function, Memory, Global, Table and Tag objects, by name."""
 
     def __init__(self, sandbox: Sandbox) -> None:

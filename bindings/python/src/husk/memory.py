@@ -11,7 +11,7 @@ from husk.errors import LimitError, ValueTypeError, check, error_new
 from husk.handles import c_name
 from husk.image import Extern, ExternKind
 from husk.memory_image import MemoryImage, map_memory_image, memory_image
-from husk.values import Type, cell_get, cells_fill, cells_new
+from husk.values import Type, brief, cell_get, cells_fill, cells_new
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -47,7 +47,8 @@ class Memory:
     def place(self, address: int, count: int) -> Any:
         """A struct husk_range. Raises LimitError for what cannot be in any memory."""
         if not (0 <= address < 1 << 64 and 0 <= count < 1 << 63):
-            raise LimitError(f"[{address}, {address} + {count}) is out of bounds of the memory")
+            begin = brief(address)
+            raise LimitError(f"[{begin}, {begin} + {brief(count)}) is out of bounds of the memory")
         return ffi.new("struct husk_range *", (address, count, self.idx))
 
     def read(self, address: int, count: int) -> bytes:

@@ -57,8 +57,9 @@ class Turns:
         return Hold(self, self._lock, True)
 
     def refuse(self) -> NoReturn:
-        """Another thread has the turn."""
-        raise StateError("another thread uses the sandbox: one at a time may")
+        """Somebody has the turn: another thread; or this one, which runs the __index__() of an
+        argument, or a handler of a signal."""
+        raise StateError("another thread uses the sandbox, or this one already does: one at a time")
 
     def host_begins(self) -> int:
         """A host function begins: whoever it calls may use the sandbox."""

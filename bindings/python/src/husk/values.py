@@ -212,6 +212,12 @@ Get = Callable[[], Any]
 Put = Callable[[Any], None]
 
 
+def brief(number: int) -> str:
+    """A number for a message: Python does not write those of thousands of digits."""
+    count = number.bit_length()
+    return str(number) if count <= 128 else f"a number of {count} bits"
+
+
 def _misfit(kind: Type, value: object) -> ValueTypeError:
     article = "a" if kind in (V128, FUNCREF) else "an"
     return ValueTypeError(f"{article} {kind} is wanted, not {type(value).__name__}")
@@ -223,7 +229,7 @@ def _int_set(view: Any, at: int, kind: Type, value: Any) -> None:
     except OverflowError:
         number, bits = index(value), 32 if kind == I32 else 64
         if not 0 <= number < 1 << bits:
-            raise OverflowError(f"{number} does not fit in {bits} bits") from None
+            raise OverflowError(f"{brief(number)} does not fit in {bits} bits") from None
         view[at] = number - (1 << bits)
     except TypeError:
         raise _misfit(kind, value) from None
