@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROUNDS = 2  # over all servers
 _UDP_SIZE = 1232  # what all networks carry unbroken
+_ANSWER_MAX = 8 << 10  # hundreds of addresses; reading the 64 KiB that DNS allows takes a second
 _PORT = 53
 
 
@@ -95,7 +96,7 @@ def _ask_udp(
                     break
                 raise
             with contextlib.suppress(BlockingIOError):
-                wire = sock.recv(1 << 16)
+                wire = sock.recv(_ANSWER_MAX)
                 for index, query in enumerate(queries):
                     answer = _message(wire, query)
                     if answer is not None:
@@ -114,10 +115,12 @@ def _ask_tcp(query: QueryMessage, server: str, clock: Clock, moment: float) -> M
         data = b""
         while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
             clock.wait(sock, READABLE, moment)
-            part = sock.recv(1 << 16)
+            part = sock.recv(_ANSWER_MAX)
             if not part:
                 raise _NoAnswer("the answer was cut")
             data += part
+            if int.from_bytes(data[:2], "big") > _ANSWER_MAX:
+                raise _NoAnswer(f"the answer is larger than {_ANSWER_MAX} bytes")
     answer = _message(data[2 : 2 + int.from_bytes(data[:2], "big")], query)
     if answer is None:
         raise _NoAnswer("no answer to what was asked")

@@ -94,6 +94,9 @@ def _read(connection: h11.Connection, channel: Channel, clock: Clock, limits: Ht
             if interim > limits.interim_max:
                 raise HttpRefused("head size", f"more than {limits.interim_max} answers 1xx")
         elif isinstance(event, h11.Response):
+            if event.http_version not in (b"1.0", b"1.1"):
+                message = f"the answer is of HTTP {event.http_version.decode('latin-1')}, not 1.1"
+                raise HttpFailed("protocol", message)
             head = event
             headers = _headers.of_answer(event.headers, limits)
             body = Body(_headers.joined(headers).get("content-encoding", ""), limits.body_max)

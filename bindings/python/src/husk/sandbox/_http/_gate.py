@@ -110,7 +110,8 @@ class HttpGate:
         unknown = sorted(map(str, set(request) - {"method", "url", "headers", "body"}))
         if unknown:
             raise HttpRefused("body", f"a request has no {unknown[0]!a:.60}")
-        method = method_of(request.get("method") or "GET")
+        method = request.get("method")
+        method = method_of("GET" if method is None else method)
         url = _url.parse(request.get("url"), self._limits.url_max)
         headers = _headers.of_guest(request.get("headers"), self._limits)
         body = request.get("body")

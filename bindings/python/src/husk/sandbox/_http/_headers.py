@@ -117,7 +117,7 @@ def values(headers: Headers, wanted: str) -> list[str]:
 
 
 def joined(headers: Headers) -> dict[str, str]:
-    """Values by name; several are joined by ", ", those of Set-Cookie, which have commas, by "\n"."""
+    """Values by name. Several are joined by commas, those of Set-Cookie by line breaks."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name, []).append(value)
