@@ -82,6 +82,7 @@ def endless(parts: Iterator[bytes], pause: float = 0) -> Callable[[socket.socket
         OK + b"NoColon\r\n\r\n",
         OK + b": empty\r\n\r\n",
         OK + b" folded: first\r\n\r\n",
+        OK + b"X: folded\r\n line\r\n\r\n",
         OK + b"Space : a\r\n\r\n",
         OK + b"Nul: a\0b\r\n\r\n",
         OK + b"Return: a\rb\r\n\r\n",
@@ -192,6 +193,26 @@ def test_what_only_the_wire_has(world: World) -> None:
     for page in pages:
         world.pages["/"] = endless(page)
         ends(world, HttpRefused, "wire size", "more than 50000", wire_max=50_000)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        OK + b"X:" + b" " * 60_000 + b"\0\r\n\r\n",
+        OK + b"X: a\r\n" + b" \r\n" * 20_000 + b"\0\r\n\r\n",
+        chunked(b"1;" + b" " * 60_000 + b"\nx\r\n"),
+        chunked(b"0\r\nX:" + b" " * 60_000 + b"\0\r\n\r\n"),
+        OK + b"X: " + b"\t " * 30_000 + b"\r\n\r\n",
+    ],
+)
+def test_lines_that_are_slow_to_refuse(world: World, page: bytes) -> None:
+    for data in (page, [page[i : i + 999] for i in range(0, len(page), 999)]):
+        world.pages["/"] = data if isinstance(data, bytes) else endless(iter(data))
+        begin = time.process_time()
+        with pytest.raises(HttpError) as caught:
+            ask(world)
+        assert caught.value.rule in ("protocol", "head size")
+        assert time.process_time() - begin < 1.5
 
 
 # ---- Compression ----

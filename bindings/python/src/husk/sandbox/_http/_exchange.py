@@ -6,6 +6,7 @@ there is none to switch off, and it accepts no more than the standard does.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def _head(request: Request) -> h11.Request:
 def _read(connection: h11.Connection, channel: Channel, clock: Clock, limits: HttpLimits) -> Answer:
     import h11
 
+    feed = _Feed(connection, channel)
     interim = 0
     head: h11.Response | None = None
     headers: _headers.Headers = []
@@ -88,7 +90,7 @@ def _read(connection: h11.Connection, channel: Channel, clock: Clock, limits: Ht
         clock.check()  # also where much comes in little parts
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(channel.receive())
+            feed.more()
         elif isinstance(event, h11.InformationalResponse):
             interim += 1
             if interim > limits.interim_max:
@@ -106,3 +108,47 @@ def _read(connection: h11.Connection, channel: Channel, clock: Clock, limits: Ht
             return Answer(head.status_code, headers, body.finish())
         else:
             raise HttpFailed("protocol", "the server closed the connection without an answer")
+
+
+class _Feed:
+    """Gives h11 what comes, in such parts that no line costs it more than its length.
+
+    Its regular expressions try every split of a run of spaces before they refuse a line, so 64 KiB
+    of spaces and a NUL would take most of a minute, with the interpreter's lock held. Heads go in
+    line by line, without long runs and folded lines; chunks' lines and trailers are short.
+    """
+
+    _STEP = 2048
+    _RUN = re.compile(rb"[ \t]{256}")
+
+    def __init__(self, connection: h11.Connection, channel: Channel) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._data = b""
+        self._tail = b"\r\n"
+
+    def more(self) -> None:
+        """One more part. Raises HttpFailed, HttpRefused."""
+        import h11
+
+        self._data = self._data or self._channel.receive()
+        size = self._STEP
+        if self._connection.their_state is h11.SEND_BODY:
+            # Contents are gone by now: what is left is the start of a line.
+            if len(self._connection.trailing_data[0]) > self._STEP:
+                message = f"a line between chunks is longer than {self._STEP} bytes"
+                raise HttpRefused("head size", message)
+        else:
+            size = self._data.find(b"\n") + 1 or len(self._data)
+            self._check(self._data[:size])
+        part, self._data = self._data[:size], self._data[size:]
+        self._connection.receive_data(part)
+
+    def _check(self, part: bytes) -> None:
+        """Look at a line of a head, or a part of one."""
+        if self._tail.endswith(b"\n") and part[:1] in (b" ", b"\t"):
+            raise HttpFailed("protocol", "the answer has folded lines in its head")
+        known = self._tail + part
+        if self._RUN.search(known):
+            raise HttpFailed("protocol", "the answer has a long run of spaces in its head")
+        self._tail = known[-256:]
