@@ -113,7 +113,7 @@ class World:
         self.threads = threading.active_count()
 
     def _make_gate(self, rest: int) -> None:
-        (self.folder / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:1\n")
+        (self.folder / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:2\n")
         _command("mount", "--make-rprivate", "/")
         _command("mount", "--bind", str(self.folder / "resolv.conf"), "/etc/resolv.conf")
         for row in f"""

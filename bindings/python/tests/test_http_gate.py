@@ -281,21 +281,17 @@ def test_an_answer_that_needs_tcp(world: World) -> None:
 
     def cut(kind: str, query: Any, is_tcp: bool) -> Any:
         if is_tcp:
-            return (
-                [f"10.0.{n >> 8}.{n & 255}" for n in range(count)] + ["20.0.0.1"]
-                if kind == "A"
-                else []
-            )
+            return whole if kind == "A" else []
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.TC
         return [answer.to_wire()]
 
     world.names["a.example"] = cut
     world.pages["/"] = HELLO
-    count = 100
+    whole: Any = [f"10.0.0.{n}" for n in range(40)] + ["20.0.0.1"]
     assert get(world, "http://a.example")["body"] == b"hello"
     assert world.visitors == [("20.0.0.1", 80)]
-    count = 550
+    whole = [bytes(9000)]
     failed(world, "http://a.example", "name", "larger than 8192 bytes")
 
 

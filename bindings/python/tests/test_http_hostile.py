@@ -424,7 +424,7 @@ def test_any_bytes() -> None:
     ]
     request = _exchange.Request("GET", _url.parse(URL, 100), [], b"")
     kinds = set()
-    for _ in range(700):
+    for _ in range(400):
         data = bytearray(source.choice(seeds))
         for _ in range(source.randint(0, 4)):
             at = source.randrange(len(data))
@@ -455,7 +455,7 @@ def test_any_name_servers_bytes() -> None:
     good.answer.append(dns.rrset.from_text("b.example.", 60, "IN", "A", "20.0.0.1", "20.0.0.2"))
     good.additional.append(dns.rrset.from_text("x.example.", 60, "IN", "TXT", "text"))
     wire, ends_seen = good.to_wire(), set()
-    for _ in range(700):
+    for _ in range(400):
         data = bytearray(wire)
         for _ in range(source.randint(0, 3)):
             at = source.randrange(2, len(data))
