@@ -83,7 +83,8 @@ static void check_result(const struct result *result, uint64_t at) {
               "byte %llu: %d, %s", (unsigned long long)at, result->walked, result->message);
 }
 
-/* Each byte of a record's rows, or of functions' names. Returns how many changes made the backtrace fail. */
+/* Each byte of a record's rows, or of functions' names. Returns how many changes made the backtrace
+ * fail. */
 static unsigned change_all(uint8_t *bytes, size_t count, enum husk_image_record_id id,
                            size_t row_bytes) {
     static const uint8_t flips[] = {0x01, 0x20, 0xff};
