@@ -330,6 +330,8 @@ struct husk_backtrace {
  * the walk ends at 100,000 frames of one place, at 12,500 that change places, or at the 129th
  * place. A backtrace shows only what the guest left on its stack: never trust it.
  *
+ * HUSK_E_BAD_IMAGE: a row or name of the image that the walk needed is impossible
+ * (husk_image_check()). HUSK_E_NOMEM.
  * HUSK_E_INVAL, HUSK_E_STATE (nothing is loaded; a forked child). Threads: one at a time, as for
  * all functions of a sandbox. */
 HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,

@@ -37,7 +37,10 @@ struct husk_open_options {
 #define HUSK_OPEN_OPTIONS_INIT HUSK_INIT_OF(husk_open_options)
 
 /* Open an image that husk_compile() or husk_image_save() wrote. The library checks everything in
- * it, so it may come from anyone. `options` may be NULL. `fd` is duplicated, and read
+ * it, some of it when it is used (husk_image_check()), so it may come from anyone. A file that
+ * cannot change is mapped: a memfd that is sealed against writing and shrinking
+ * (husk_image_share()), or a file with fs-verity on ext4, f2fs or btrfs. Of all others a copy is
+ * made, unless `options` say otherwise. `options` may be NULL. `fd` is duplicated, and read
  * from the file's start, whatever its position. A sparse file of an older version, with more holes
  * than any image has, is refused, unless the hash is skipped (HUSK_E_BAD_IMAGE).
  *
@@ -58,6 +61,21 @@ struct husk_buffer {
 HUSK_API int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
                                     const struct husk_open_options *options, husk_image **ret_image,
                                     struct husk_error *err);
+/* Check what opening leaves for later, because few need it and it is half of a large file: the rows
+ * from which backtraces are made, and names of functions. Unchecked, a row or name is checked when
+ * it is used. An impossible one then makes the backtrace, or the saving of a snapshot, fail with
+ * HUSK_E_BAD_IMAGE, and nothing else. Takes some 10 ns for each row. Threads: any.
+ * HUSK_E_BAD_IMAGE, HUSK_E_INVAL. */
+HUSK_API int husk_image_check(const husk_image *image, struct husk_error *err);
+/* A descriptor of the image for other processes: a sealed file in memory, with close-on-exec. Pass
+ * it on, by inheritance or a socket; husk_image_open_fd() maps it there and copies nothing. So all
+ * processes have one copy of code, constants and what they do not write, that of this process's
+ * image too, unless it is a snapshot that was taken here or was opened with uses_file: of those a
+ * file is made now, which takes as much memory as they contain. The caller closes it. Who gets it
+ * can read all that the guest had in its memory, and change nothing. If you trust the process that
+ * it came from, skip the hash: no disk was between. HUSK_E_SYS, HUSK_E_NOMEM, HUSK_E_INVAL,
+ * HUSK_E_STATE (serves_once), HUSK_E_LIMIT. Threads: any. */
+HUSK_API int husk_image_share(const husk_image *image, int *ret_fd, struct husk_error *err);
 /* Give an image that was opened without an engine to one, so that sandboxes can be made from it.
  * So one thread may open the image while another one makes the engine. No other thread may use the
  * image meanwhile. HUSK_E_CPU as for husk_image_open(); HUSK_E_INVAL: the image has an engine. */

@@ -10,7 +10,8 @@
 /* The innermost call ends without returning, or waits: keep its place. husk_sandbox_backtrace() is
  * about that place until calls_forget_end(). */
 void backtrace_keep(husk_sandbox *sandbox);
-/* The code row of an address in a function (or the init function), or NULL. */
-const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva);
+/* Is the address in code that was compiled from the module, and may trap? The image says so. A row
+ * that cannot be does not. */
+bool backtrace_may_trap(const husk_image *image, uint64_t code_gva);
 
 #endif

@@ -113,7 +113,7 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fa
     uint32_t mem_idx = memory_of(sandbox, address);
     bool is_beyond = mem_idx != UINT32_MAX && address - husk_mem_gva(mem_idx) >=
                                                   sandbox->machine->arena.memories[mem_idx].bytes;
-    if (!is_code || !is_beyond || code_row_find(sandbox->image, pc) == NULL) {
+    if (!is_code || !is_beyond || !backtrace_may_trap(sandbox->image, pc)) {
         outcome_exception(sandbox, fault, pc, outcome);
         return;
     }

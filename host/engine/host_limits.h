@@ -26,6 +26,9 @@
 /* The mapping of the read-only half leaves out a hole that has so many bytes. So there are fewer
  * mappings, and each page of the file costs at most so much memory. */
 #define LIMIT_MAPPED_HOLE_BYTES (64u << 10)
+/* A file that has no more holes than this altogether is mapped for reading as if it had none: what
+ * is read of them becomes memory, once for all sandboxes. */
+#define LIMIT_FEW_HOLE_BYTES (1u << 20)
 /* Zeros of the data region that are allowed without a reason: image_costs.c. */
 #define LIMIT_DATA_SLACK_BYTES (128u << 10)
 /* Exception slots that are allowed without a reason: those of tags with up to 15 values. Slots of

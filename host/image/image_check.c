@@ -1,7 +1,9 @@
 /*
- * host/image/image_check.c: checks every row of the note's records once, when the image is opened.
+ * host/image/image_check.c: checks the rows of the note's records once, when the image is opened.
  * Those that say where state lies in the guest's memory are in image_check_data.c. The rest of
  * libhusk relies on these checks and does not repeat them. The time is linear in the file's size.
+ * Rows for traps and backtraces, and names of functions, are half of a large file and seldom
+ * needed: image_places.c and image_func_names.c check those that are used, when they are used.
  *
  * Deliberately not checked, because the host does not depend on it: that code addresses are
  * function starts, that globals and tables do not overlap, and that the native code behaves like
@@ -32,10 +34,6 @@ static int check_kind(struct husk_error *err, const char *array, uint64_t idx, u
     return error_set(err, HUSK_E_IMAGE_VERSION,
                      "%s %llu: a kind (%u) that this husk does not know" IMAGE_IS_NEWER, array,
                      (unsigned long long)idx, kind);
-}
-
-static bool in_strings(const struct image_code *code, struct husk_image_str str) {
-    return str.bytes <= code->strings_count && str.offset <= code->strings_count - str.bytes;
 }
 
 /* 0, or the number of an instance that does not exist. */
@@ -94,8 +92,8 @@ static int check_header(const struct image_code *code, struct husk_error *err) {
     if (!image_is_code_or_zero(code, code->routines.many_gva) ||
         !image_is_code_or_zero(code, code->routines.bytes_gva))
         return image_bad_row(err, "routines", 0, "outside the text");
-    if (!in_strings(code, module->compiler) || !in_strings(code, module->target_cpu) ||
-        !in_strings(code, module->name))
+    if (!image_in_strings(code, module->compiler) || !image_in_strings(code, module->target_cpu) ||
+        !image_in_strings(code, module->name))
         return image_bad_row(err, "module", 0, "a name outside the strings");
     return 0;
 }
@@ -106,7 +104,7 @@ static int check_instances(const struct image_code *code, struct husk_error *err
         int status = check_known(err, "instance", i, instance->flags);
         if (status != 0)
             return status;
-        if (!in_strings(code, instance->name))
+        if (!image_in_strings(code, instance->name))
             return image_bad_row(err, "instance", i, "its name is outside the strings");
         if (!image_is_code_or_zero(code, instance->init_gva))
             return image_bad_row(err, "instance", i, "its init function is outside the text");
@@ -144,8 +142,6 @@ static int check_funcs(const struct image_code *code, struct husk_error *err) {
             return image_bad_row(err, "function", i, "no such type");
         if (func->code_gva != 0 && !image_in_text(code, func->code_gva, func->code_bytes))
             return image_bad_row(err, "function", i, "its code is outside the text");
-        if (!in_strings(code, func->name))
-            return image_bad_row(err, "function", i, "its name is outside the strings");
     }
     return 0;
 }
@@ -172,7 +168,7 @@ static int check_imports(struct image_code *code, struct husk_error *err) {
             return image_bad_row(err, "import", i,
                                  "imports must come first in their index space, in order");
         code->imported_count[import->kind]++;
-        if (!in_strings(code, import->module) || !in_strings(code, import->name))
+        if (!image_in_strings(code, import->module) || !image_in_strings(code, import->name))
             return image_bad_row(err, "import", i, "its name is outside the strings");
     }
     return 0;
@@ -184,62 +180,16 @@ static int check_exports(const struct image_code *code, struct husk_error *err) 
         if (export->idx >= kind_count(code, export->kind))
             return image_bad_row(err, "export", i,
                                  "no such function, table, memory, global or tag");
-        if (!in_strings(code, export->name))
+        if (!image_in_strings(code, export->name))
             return image_bad_row(err, "export", i, "its name is outside the strings");
     }
     return 0;
 }
 
-static int check_code_rows(const struct image_code *code, struct husk_error *err) {
-    uint64_t last = 0;
-    for (uint32_t i = 0; i < code->code_rows_count; i++) {
-        const struct husk_image_code_row *row = &code->code_rows[i];
-        if (row->func_idx < HUSK_FUNC_RUNTIME && row->func_idx >= code->funcs_count)
-            return image_bad_row(err, "code row", i, "no such function");
-        if (row->code_gva < last)
-            return image_bad_row(err, "code row", i, "out of order");
-        last = row->code_gva;
-    }
-    last = 0;
-    for (uint32_t i = 0; i < code->unwind_rows_count; i++) {
-        if (code->unwind_rows[i].code_gva < last)
-            return image_bad_row(err, "unwind row", i, "out of order");
-        last = code->unwind_rows[i].code_gva;
-    }
-    return 0;
-}
-
-static int check_inlined(const struct image_code *code, struct husk_error *err) {
-    uint64_t last = 0;
-    for (uint32_t i = 0; i < code->inlined_rows_count; i++) {
-        if (code->inlined_rows[i].call > code->inlined_calls_count)
-            return image_bad_row(err, "inlined row", i, "no such call");
-        if (code->inlined_rows[i].code_gva < last)
-            return image_bad_row(err, "inlined row", i, "out of order");
-        last = code->inlined_rows[i].code_gva;
-    }
-    for (uint32_t i = 0; i < code->inlined_calls_count; i++) {
-        if (code->inlined_calls[i].func_idx >= code->funcs_count)
-            return image_bad_row(err, "inlined call", i, "no such function");
-        if (code->inlined_calls[i].outer > i)
-            return image_bad_row(err, "inlined call", i, "its outer call does not come before it");
-    }
-    return 0;
-}
-
-static int check_lines(const struct image_code *code, struct husk_error *err) {
+static int check_files(const struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->files_count; i++)
-        if (!in_strings(code, code->files[i]))
+        if (!image_in_strings(code, code->files[i]))
             return image_bad_row(err, "source file", i, "its name is outside the strings");
-    uint64_t last = 0;
-    for (uint32_t i = 0; i < code->lines_count; i++) {
-        const struct husk_image_line_row *row = &code->lines[i];
-        if (row->file_idx != UINT32_MAX && row->file_idx >= code->files_count)
-            return image_bad_row(err, "line row", i, "no such file");
-        if (row->wasm_offset < last)
-            return image_bad_row(err, "line row", i, "out of order");
-        last = row->wasm_offset;
-    }
     return 0;
 }
 
@@ -294,14 +244,17 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
     if (status == 0)
         status = image_check_data(image, err);
     if (status == 0)
-        status = check_code_rows(code, err);
-    if (status == 0)
-        status = check_inlined(code, err);
-    if (status == 0)
-        status = check_lines(code, err);
+        status = check_files(code, err);
     if (status == 0)
         status = check_host_state(image, err);
     if (status == 0)
         status = image_check_standing(image, err);
     return status;
+}
+
+int husk_image_check(const husk_image *image, struct husk_error *err) {
+    if (image == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_check: a NULL argument");
+    int status = image_check_rows(image->code, err);
+    return status != 0 ? status : image_check_func_names(image->code, err);
 }

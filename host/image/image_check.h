@@ -8,6 +8,7 @@
 /* HUSK_E_BAD_IMAGE: what is wrong with the row of this number. */
 int image_bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what);
 int image_check_valtype(struct husk_error *err, const char *array, uint64_t idx, valtype_t type);
+bool image_in_strings(const struct image_code *code, struct husk_image_str str);
 
 static inline bool image_is_code_or_zero(const struct image_code *code, uint32_t gva_value) {
     return gva_value == 0 || image_in_text(code, gva_value, 1);

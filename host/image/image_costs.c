@@ -4,10 +4,40 @@
  * content. Memory and time are bounded by the bytes in the file, by a limit of the embedder, or by
  * a limit here.
  */
+#include <errno.h>
+#include <unistd.h>
+
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
 #include "layout.h"
+
+bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to,
+                          uint64_t *ret_from, uint64_t *ret_to) {
+    if (from >= to)
+        return false;
+    if (file->has_no_holes) { /* the search for one would look at every page */
+        *ret_from = from;
+        *ret_to = to;
+        return true;
+    }
+    off_t data = lseek(file->fd, (off_t)from, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        return false;
+    *ret_from = data < 0 ? from : (uint64_t)data; /* a file system without SEEK_DATA: all is data */
+    off_t hole = data < 0 ? -1 : lseek(file->fd, data, SEEK_HOLE);
+    *ret_to = hole < 0 || (uint64_t)hole > to ? to : (uint64_t)hole;
+    return *ret_from < to;
+}
+
+bool image_next_mapped(const struct image_file *file, uint64_t from, uint64_t to,
+                       uint64_t *ret_from, uint64_t *ret_to) {
+    if (file->hole_bytes > LIMIT_FEW_HOLE_BYTES || from >= to)
+        return image_file_next_data(file, from, to, ret_from, ret_to);
+    *ret_from = from;
+    *ret_to = to;
+    return true;
+}
 
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to) {
     const uint64_t at = from;
@@ -24,6 +54,8 @@ uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uin
 /* Every row of the note is read, and the note stays mapped: its holes would become memory. */
 int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err) {
+    if (code->file->hole_bytes <= LIMIT_NOTE_HOLE_BYTES)
+        return 0;
     const uint64_t holes = bytes - image_file_data_bytes(code->file, offset, offset + bytes);
     if (holes <= LIMIT_NOTE_HOLE_BYTES)
         return 0;
@@ -75,7 +107,8 @@ uint64_t image_data_excess(const struct image_code *code) {
     for (uint32_t i = 0; i < code->tables_count; i++)
         expected += 8 * code->table_sizes[i];
     expected += exception_slot_bytes(code);
-    expected += image_file_data_bytes(code->file, 0, code->file->count);
     const uint64_t zeros = data_zero_bytes(code);
+    if (zeros > expected) /* seldom: it looks at all of the file */
+        expected += image_file_data_bytes(code->file, 0, code->file->count);
     return zeros > expected ? zeros - expected : 0;
 }

@@ -2,7 +2,8 @@
  * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable.
  * image_read.c finds and checks the ELF segments, and image_records.c the note's records.
  * image_hash.c compares the hash.
- * image_check.c checks every row, image_files.c the private layer. image_names.c copies names.
+ * image_check.c checks the rows, image_files.c the private layer. image_names.c copies names.
+ * image_places.c and image_func_names.c check the rest where it is used.
  * image_open.c calls them in turn and frees images. image.c is the public API.
  *
  * After opening, everything here is constant, except parts that are made when first needed
@@ -41,7 +42,9 @@ struct image_file {
     const uint8_t *bytes; /* all of it, read-only */
     uint64_t count;
     struct content_hash hash; /* as it was copied; none: it was not hashed then */
-    bool has_no_holes;        /* known when it was copied; false: maybe */
+    bool has_no_holes;        /* known; false: maybe it has */
+    bool is_in_memory;        /* tmpfs */
+    uint64_t hole_bytes;      /* at most so many bytes are holes */
     /* image_stage.c: the part that the file has as a hole; owned; NULL: none */
     struct image_file *stage;
     /* of a stage, which has no fd: its large pages, and where it was in the file */
@@ -155,10 +158,16 @@ struct image_code {
     husk_type *valtypes_public; /* husk_functype points into it */
     char *names_block;
     struct image_name *init_names; /* of init functions, by instance */
-    struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
+    struct image_name *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
     struct image_tag_name *tag_names;
     uint32_t *exports_by_name; /* indexes, sorted by name */
+
+    /* image_func_names.c: copies of names that no NUL follows, by function; NULL: not made */
+    _Atomic(const char *) *func_texts;
+    _Atomic(struct image_name_copy *) name_copies; /* owned: all of them */
+    atomic_ullong names_copied;                    /* bytes */
+    uint32_t *func_imports;                        /* by imported function: its import */
 
     /* image_funcs.c: the function that is called first after a restore; UINT32_MAX: none */
     uint32_t restored_idx;
@@ -238,11 +247,26 @@ int image_file_from_bytes(const void *bytes, size_t count, struct image_file **r
  * success). */
 int image_file_memfd(int *ret_fd, struct husk_error *err);
 int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err);
+/* image_fd.c. Seal a file that only this process has. */
+int image_fd_seal(int fd, struct husk_error *err);
+/* Its bytes cannot change any more, whoever made it. */
+bool image_fd_is_fixed(int fd);
+bool image_fd_is_in_memory(int fd);
+/* Another open file description where that is possible: the caller's offset is not ours to move.
+ * Returns -1 with errno. */
+int image_fd_reopen(int fd);
+/* image_stream.c. The image's file, with a reference for the caller. That of a snapshot in memory
+ * is made. */
+int image_file_of(const husk_image *image, struct image_file **ret_file, struct husk_error *err);
 /* Find the next part of [from, to) that is not a hole; false if there is none. Reading a hole
  * through `bytes` would allocate memory for it, as long as the file exists. Threads: any (it moves
  * an offset that no code uses). */
 bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to,
                           uint64_t *ret_from, uint64_t *ret_to);
+/* The same, to map it for reading: where there are few holes, they are not searched for. A search
+ * looks at every page of a file in memory. */
+bool image_next_mapped(const struct image_file *file, uint64_t from, uint64_t to,
+                       uint64_t *ret_from, uint64_t *ret_to);
 /* image_stage.c. Choose contents of memory that a sandbox can take over, and make room for them:
  * stage->count bytes from stage_offset on, to stage->bytes. NULL: there are none, or no room, or
  * they are mostly holes. The file's offset moves. */
@@ -289,7 +313,7 @@ typedef int (*image_contents_fn)(void *user, uint64_t gva_value, const uint8_t *
 int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes,
                    image_contents_fn fn, void *user);
 /* Map [offset, offset + bytes) of a file read-only over [hva, …), which is mapped. Holes become
- * zeros that cost no memory. */
+ * zeros that cost no memory, if the file has more of them than LIMIT_FEW_HOLE_BYTES. */
 int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
                        struct husk_error *err);
 /* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Borrowed. Threads:
@@ -318,8 +342,23 @@ int image_read(struct image_code *code, struct husk_error *err);
 int image_header_read(struct image_code *code, struct husk_error *err);
 int image_records_read(struct image_code *code, struct husk_error *err);
 void image_records_done(struct image_code *code);
-/* image_check.c: every row of every record. */
+/* image_check.c: the rows of every record that are not checked later, where they are used. */
 int image_check(const struct husk_image *image, struct husk_error *err);
+/* image_places.c: copy the row of an address in the text, or of a wasm offset, and check it. Where
+ * there is none: HUSK_FUNC_NONE, zeros, or no file. HUSK_E_BAD_IMAGE: that row is impossible. */
+int image_code_row(const struct image_code *code, uint64_t code_gva,
+                   struct husk_image_code_row *ret_row, struct husk_error *err);
+int image_unwind_row(const struct image_code *code, uint64_t code_gva,
+                     struct husk_image_unwind_x86_64 *ret_row, struct husk_error *err);
+int image_inlined_row(const struct image_code *code, uint64_t code_gva,
+                      struct husk_image_inlined_row *ret_row, struct husk_error *err);
+int image_line_row(const struct image_code *code, uint64_t wasm_offset,
+                   struct husk_image_line_row *ret_row, struct husk_error *err);
+/* idx: of a row that was checked. */
+int image_inlined_call(const struct image_code *code, uint32_t idx,
+                       struct husk_image_inlined_call *ret_call, struct husk_error *err);
+/* All of these rows. */
+int image_check_rows(const struct image_code *code, struct husk_error *err);
 /* image_files.c: the private layer. Its segments were checked. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM,
  * HUSK_E_SYS. */
 int image_check_files(struct husk_image *image, struct husk_error *err);
@@ -334,6 +373,17 @@ bool image_state_next(const struct husk_image *image, uint32_t *at, struct image
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
 int image_names_make(struct image_code *code, struct husk_error *err);
 void image_names_done(struct image_code *code);
+/* image_func_names.c. The name of a function, NUL-terminated, as long as the code lives.
+ * HUSK_E_BAD_IMAGE: the name is not in the image. HUSK_E_NOMEM. Threads: any. */
+int image_func_name(struct image_code *code, uint32_t func_idx, struct image_name *ret_name,
+                    struct husk_error *err);
+/* Its name up to a NUL, in the image: no NUL follows. */
+int image_func_symbol(const struct image_code *code, uint32_t func_idx, struct image_name *ret_name,
+                      struct husk_error *err);
+/* All names of functions: where they are, and their size together. */
+int image_check_func_names(const struct image_code *code, struct husk_error *err);
+int image_func_names_make(struct image_code *code, struct husk_error *err);
+void image_func_names_done(struct image_code *code);
 
 /* image_standing.c. The part of the stack that the image has: [*, HUSK_STACK_TOP_GVA), whole pages.
  * Without a standing call that is nothing. */

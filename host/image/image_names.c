@@ -1,6 +1,7 @@
 /*
  * host/image/image_names.c: prepares a checked image for the public API: NUL-terminated names,
- * types as arrays of husk_type, and exports sorted by name.
+ * types as arrays of husk_type, and exports sorted by name. Names of functions are made when they
+ * are asked for (image_func_names.c).
  *
  * If a NUL follows a name in the image, the name is used in place; otherwise it is copied. Ranges
  * of names may overlap, so the file's size does not bound the copies or the names. Both are limited
@@ -56,8 +57,6 @@ static struct image_name init_name_make(struct name_maker *maker, struct husk_im
 }
 
 static void names_pass(struct image_code *code, struct name_maker *maker) {
-    for (uint32_t i = 0; i < code->funcs_count; i++)
-        code->func_names[i] = name_make(maker, code->funcs[i].name);
     for (uint32_t i = 0; i < code->files_count; i++)
         code->file_names[i] = name_make(maker, code->files[i]);
     for (uint32_t i = 0; i < code->imports_count; i++) {
@@ -66,11 +65,6 @@ static void names_pass(struct image_code *code, struct name_maker *maker) {
     }
     for (uint32_t i = 0; i < code->exports_count; i++)
         code->export_names[i] = name_make(maker, code->exports[i].name);
-    for (uint32_t i = 0; i < code->imports_count; i++) { /* backtraces name host functions, too */
-        const struct husk_image_import *import = &code->imports[i];
-        if (import->kind == HUSK_ABI_FUNC && code->funcs[import->idx].name.bytes == 0)
-            code->func_names[import->idx] = code->import_names[i];
-    }
     for (uint32_t i = 0; i < code->instances_count; i++)
         code->init_names[i] = init_name_make(maker, code->instances[i].name);
     code->compiler = name_make(maker, code->module.compiler);
@@ -171,7 +165,6 @@ static void *array_new(size_t count, size_t elem_bytes) {
 
 static int arrays_new(struct image_code *code, struct husk_error *err) {
     code->valtypes_public = array_new(code->valtypes_count, sizeof *code->valtypes_public);
-    code->func_names = array_new(code->funcs_count, sizeof *code->func_names);
     code->file_names = array_new(code->files_count, sizeof *code->file_names);
     code->import_modules = array_new(code->imports_count, sizeof *code->import_modules);
     code->import_names = array_new(code->imports_count, sizeof *code->import_names);
@@ -180,8 +173,8 @@ static int arrays_new(struct image_code *code, struct husk_error *err) {
     code->init_names = array_new(code->instances_count, sizeof *code->init_names);
     code->tag_names = array_new(code->tags_count, sizeof *code->tag_names);
     if (code->tag_names == NULL || code->init_names == NULL || code->valtypes_public == NULL ||
-        code->func_names == NULL || code->file_names == NULL || code->import_modules == NULL ||
-        code->import_names == NULL || code->export_names == NULL || code->exports_by_name == NULL)
+        code->file_names == NULL || code->import_modules == NULL || code->import_names == NULL ||
+        code->export_names == NULL || code->exports_by_name == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
     return 0;
 }
@@ -205,14 +198,15 @@ int image_names_make(struct image_code *code, struct husk_error *err) {
     maker = (struct name_maker){.code = code, .block = code->names_block};
     names_pass(code, &maker);
     name_tags(code);
-    return sort_exports(code, err);
+    status = image_func_names_make(code, err);
+    return status != 0 ? status : sort_exports(code, err);
 }
 
 void image_names_done(struct image_code *code) {
+    image_func_names_done(code);
     free(code->valtypes_public);
     free(code->init_names);
     free(code->tag_names);
-    free(code->func_names);
     free(code->file_names);
     free(code->import_modules);
     free(code->import_names);

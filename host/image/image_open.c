@@ -89,7 +89,7 @@ static bool is_one_mapping(const struct image_code *code) {
                                     code->rodata_offset - code->text_offset != code->text_bytes))
         return false;
     uint64_t from, to = code->text_offset, next;
-    while (image_file_next_data(code->file, to, end, &from, &next)) {
+    while (image_next_mapped(code->file, to, end, &from, &next)) {
         if (from - to >= LIMIT_MAPPED_HOLE_BYTES)
             return false;
         to = next;

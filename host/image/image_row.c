@@ -23,3 +23,7 @@ bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t b
     return gva_value >= HUSK_TEXT_GVA && bytes <= code->text_file_bytes &&
            gva_value - HUSK_TEXT_GVA <= code->text_file_bytes - bytes;
 }
+
+bool image_in_strings(const struct image_code *code, struct husk_image_str str) {
+    return str.bytes <= code->strings_count && str.offset <= code->strings_count - str.bytes;
+}

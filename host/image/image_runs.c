@@ -81,9 +81,9 @@ int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t off
     uint64_t at = offset, from, to, next, next_end;
     if (mprotect(hva, bytes, PROT_READ) != 0)
         return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
-    bool has_data = image_file_next_data(file, at, end, &from, &to);
+    bool has_data = image_next_mapped(file, at, end, &from, &to);
     while (has_data) {
-        has_data = image_file_next_data(file, to, end, &next, &next_end);
+        has_data = image_next_mapped(file, to, end, &next, &next_end);
         if (has_data && next - to < LIMIT_MAPPED_HOLE_BYTES) {
             to = next_end;
             continue;

@@ -305,20 +305,20 @@ static int put_segments(struct saver *saver, const struct buf *loads) {
     return status;
 }
 
+/* Their names were checked (plan_make()). */
 static void add_symbols(struct saver *saver) {
-    const husk_image *image = saver->image;
-    const struct image_code *code = image->code;
+    const struct image_code *code = saver->image->code;
     for (uint32_t i = 0; i < code->funcs_count; i++) {
         const struct husk_image_func *func = &code->funcs[i];
+        struct image_name name = {"", 0};
         char number[32];
-        const char *name = code->func_names[i].text;
         if (func->code_gva == 0)
             continue;
-        if (name[0] == '\0') {
-            snprintf(number, sizeof number, "func.%u", i);
-            name = number;
-        }
-        elf_writer_symbol(&saver->elf, name, strlen(name), func->code_gva, func->code_bytes);
+        (void)image_func_symbol(code, i, &name, NULL);
+        if (name.bytes == 0)
+            name =
+                (struct image_name){number, (size_t)snprintf(number, sizeof number, "func.%u", i)};
+        elf_writer_symbol(&saver->elf, name.text, name.bytes, func->code_gva, func->code_bytes);
     }
 }
 
@@ -354,7 +354,9 @@ static void plan_done(struct plan *plan) {
 /* All that is refused is refused here. */
 static int plan_make(const husk_image *image, struct plan *ret_plan, struct husk_error *err) {
     struct plan plan = {0};
-    int status = plan_loads(image, &plan.loads, err);
+    int status = image_check_func_names(image->code, err);
+    if (status == 0)
+        status = plan_loads(image, &plan.loads, err);
     if (status == 0)
         status = make_note(image, &plan.descriptor, err);
     if (status != 0)

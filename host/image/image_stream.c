@@ -56,8 +56,7 @@ static int put_file(const struct sink *sink, const struct image_file *file) {
     return rc != 0 ? rc : put_hole(sink, file->count - at);
 }
 
-/* Get the image's file, with a reference for the caller. */
-static int file_of(const husk_image *image, struct image_file **ret_file, struct husk_error *err) {
+int image_file_of(const husk_image *image, struct image_file **ret_file, struct husk_error *err) {
     int status = image_check_keeps(image, err);
     if (status != 0)
         return status;
@@ -72,7 +71,7 @@ int husk_image_save_to(const husk_image *image, husk_write_fn write, void *user,
     struct image_file *file;
     if (image == NULL || write == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_save_to: a NULL argument");
-    int status = file_of(image, &file, err);
+    int status = image_file_of(image, &file, err);
     if (status != 0)
         return error_while(err, status, "saving an image");
     const struct sink sink = {.write = write, .user = user, .sparse_fd = -1};
@@ -109,7 +108,7 @@ int husk_image_save_fd(const husk_image *image, int fd, struct husk_error *err) 
     struct image_file *file;
     if (image == NULL || fd < 0)
         return error_set(err, HUSK_E_INVAL, "husk_image_save_fd: no image, or no descriptor");
-    int status = file_of(image, &file, err);
+    int status = image_file_of(image, &file, err);
     if (status != 0)
         return error_while(err, status, "saving an image to a descriptor");
     int rc = put_fd(file, fd);

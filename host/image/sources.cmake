@@ -4,14 +4,17 @@ set(sources
     image_check.c
     image_check_data.c
     image_costs.c
+    image_fd.c
     image_file.c
     image_files.c
+    image_func_names.c
     image_funcs.c
     image_hash.c
     image_layers.c
     image_names.c
     image_note.c
     image_open.c
+    image_places.c
     image_read.c
     image_records.c
     image_row.c

@@ -37,14 +37,17 @@ static inline size_t image_look_at(const husk_image *image) {
     return seen;
 }
 
+/* Open it, and check what is not checked then. */
 static inline int image_open_bytes(const void *bytes, size_t count, bool verify,
                                    struct husk_error *err) {
     husk_image *image = NULL;
     int status = husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count},
                                         verify ? NULL : SKIP_HASH, &image, err);
     CHECK((status == 0) == (image != NULL));
-    if (status == 0)
+    if (status == 0) {
         image_look_at(image);
+        status = husk_image_check(image, err);
+    }
     husk_image_unref(image);
     return status;
 }

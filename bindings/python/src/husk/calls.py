@@ -9,6 +9,7 @@ from husk._fast import Fast
 from husk._native import ffi, lib
 from husk.backtrace import Backtrace, backtrace_new, frames_of
 from husk.errors import (
+    BadImageError,
     CallEnded,
     DeadlineExceeded,
     Exited,
@@ -180,7 +181,10 @@ def _ended(sandbox: Sandbox, outcome: Any) -> CallEnded:
     }
     if kind == lib.HUSK_EXITED:
         return Exited(outcome.exit_code, text, **fields)
-    fields["backtrace"] = backtrace_of(sandbox)
+    try:
+        fields["backtrace"] = backtrace_of(sandbox)
+    except BadImageError:  # its rows are bad: that must not hide how the call ended
+        fields["backtrace"] = Backtrace()
     if kind == lib.HUSK_THREW:
         return _exception_of(sandbox, text, fields)
     if kind == lib.HUSK_TRAPPED:
