@@ -297,16 +297,15 @@ class Sandbox:
         self._base, self._is_broken = snapshot._image, False
 
     def reset(self) -> None:
-        """Go back to the state of the last snapshot() or restore(), or the first one."""
-        if self._sandbox is not None:
-            self._ready(True)
+        """Go back to the first state, as if nothing had run. Tools and allowed domains stay."""
+        self._is_broken = True
+        if self._prepared is not None:
+            self._base = self._prepared.image
 
     def forget(self) -> None:
         """For the pool: the next run begins with the first state, whatever this one left."""
         self._files = []
-        self._is_broken = True
-        if self._prepared is not None:
-            self._base = self._prepared.image
+        self.reset()
         if self._output is not None:
             self._output.replace({})
 

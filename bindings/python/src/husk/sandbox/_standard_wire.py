@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from husk.aio import current
-from husk.errors import LimitError, StateError
+from husk.errors import GuestViolation, LimitError, StateError
 from husk.imports import PENDING, Caller, Imports
 from husk.values import I32, I64
 from husk.wasi import Callback, Dir, Wasi
@@ -73,7 +73,10 @@ class Channel:
         answer, self._rest = _DONE, b""
         if len(body) > room:
             self._rest, body, answer = body, _COUNT.pack(len(body)), _NO_ROOM
-        sandbox.memory.write(address, body)
+        try:
+            sandbox.memory.write(address, body)
+        except LimitError as error:
+            raise GuestViolation(f"the guest has no place for its next request: {error}") from None
         self._write_input(request)
         self._request = request
         return answer

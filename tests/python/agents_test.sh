@@ -1,0 +1,14 @@
+# tests/python/agents_test.sh: every program of docs/agents.md runs, and prints what the page says. Its Python is fetched by name, version and hash.
+. "${HUSK_SOURCE:-.}/tests/python/binding.sh"
+need_kvm
+need_binding
+need_whole_binding
+need_guest python
+mkdir "$scratch/work"
+export HUSK_STANDARD_PYTHON=$guest HUSK_CACHE_DIR=$HUSK_BUILD/python/sandbox-cache
+out=$(cd "$scratch/work" && timeout 600 "$python" "$HUSK_SOURCE/tests/python/document.py" "$HUSK_SOURCE/docs/agents.md" 2>&1)
+code=$?
+same "the programs: exit code: $out" $code 0
+contains "the programs" "$out" "programs, 0 wrong"
+check "there are programs" test "$(sed -nE 's/^([0-9]+) programs.*/\1/p' <<<"$out")" -gt 5
+finish
