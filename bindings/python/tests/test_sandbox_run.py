@@ -321,7 +321,9 @@ def test_async(sandbox: Sandbox) -> None:
 
 def test_output_while_it_runs(sandbox: Sandbox) -> None:
     seen: list[tuple[str, str]] = []
-    sandbox.run("print('ä'); import sys; sys.stderr.write('e')", on_output=lambda *p: seen.append(p))
+    sandbox.run(
+        "print('ä'); import sys; sys.stderr.write('e')", on_output=lambda *p: seen.append(p)
+    )
     assert seen == [("stdout", "ä\n"), ("stderr", "e")]
 
     def fails(_name: str, _text: str) -> None:

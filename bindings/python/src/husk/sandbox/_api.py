@@ -346,9 +346,7 @@ class _Job:
 
     def begin(self, cancel: Cancel | None, on_output: OnOutput | None) -> None:
         sandbox = self._sandbox
-        self._sinks = [
-            Sink(name, sandbox._output_max, on_output) for name in ("stdout", "stderr")
-        ]
+        self._sinks = [Sink(name, sandbox._output_max, on_output) for name in ("stdout", "stderr")]
         end = None if self._deadline is None else time.monotonic() + self._deadline
         sandbox._http.begin(end)
         self.request = Request(
@@ -404,5 +402,3 @@ def _quota(
         size_of("256Mi" if total_max is None else total_max, "max_total_size"),
         1024 if count_max is None else count_max,
     )
-
-

@@ -16,6 +16,7 @@ class Http:
         self._tools = tools
         self._gate: Any = None
         self._deadline: float | None = None
+        self._run: Any = None
 
     def allow(self, target: str, methods: Iterable[str] | None) -> None:
         """Allow an origin. The first one makes the gate, which needs its packages."""

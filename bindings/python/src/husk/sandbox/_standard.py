@@ -204,7 +204,8 @@ class StandardPrepared:
         if pending is None or waiting is None:
             raise StateError("the guest does not wait for a request: restore the sandbox")
         if not waiting.is_brought:
-            # The call has the limits of the request before. One that a snapshot brings gets new ones.
+            # The call has the limits of the request before; one that a snapshot brings gets new
+            # ones.
             sandbox.restore(sandbox.snapshot())
         args = pending.args_of_call or self._first
         return channel, channel.begin(sandbox, code, request, args)

@@ -57,10 +57,9 @@ class Channel:
 
     # ---- Requests ----
 
-    def begin(
-        self, sandbox: Sandbox, code: str, request: Request, args: tuple[int, ...]
-    ) -> int:
-        """Lay a request out in the guest's memory. args: of the pending call. Returns its answer."""
+    def begin(self, sandbox: Sandbox, code: str, request: Request, args: tuple[int, ...]) -> int:
+        """Lay a request out in the guest's memory. args: of the pending call, whose answer this
+        returns."""
         if self._request is not None:
             raise StateError("a request runs already in the sandbox")
         source = code.encode("utf-8", "surrogatepass")

@@ -53,7 +53,8 @@ class CodeExecutionTool:
         inputs: Mapping[str, bytes] | None = None,
         outputs: list[str] | None = None,
     ) -> Result:
-        """Run code. inputs: files for /input. outputs: names of files in /output that are wanted."""
+        """Run code. inputs: files for /input. outputs: names of those that are wanted from
+        /output."""
         wants = True if outputs else None
         result = self._get_sandbox().run(code, files=inputs, output=wants)
         if outputs:

@@ -37,6 +37,8 @@ class Tools:
 
     def register(self, name_or_tool: Any, callback: Callable[..., Any] | None = None) -> None:
         """Add a tool: a name and a function; a function; or an object with `name` and `func`."""
+        name: Any
+        function: Any
         if isinstance(name_or_tool, str):
             name, function = name_or_tool, callback
         elif callback is not None:
