@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from husk.imports import Imports
     from husk.sandbox._interpreter import Progress, Request, ToolHost
 
-STACK_BYTES = 64 << 20
+STACK_BYTES = 16 << 20
 """Of native stack: Python's own limits on recursion, which are for a stack of 16 MiB in the guest's
 memory, then come first. Only what a guest uses of it takes memory."""
 
