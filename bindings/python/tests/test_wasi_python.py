@@ -164,6 +164,13 @@ def test_output_comes_while_the_code_runs(guest: Guest) -> None:
     assert came == [(b"one\n", 0), (b"3\n", 1)]
 
 
+def test_output_of_a_live_request_comes_line_by_line(guest: Guest) -> None:
+    code = "print('one')\nprint('two')"
+    for is_live, pieces in ((True, [b"one\n", b"two\n"]), (False, [b"one\ntwo\n"])):
+        status, collected = guest.go(code, is_live=is_live)
+        assert (status, collected.out) == (0, pieces)
+
+
 def test_much_output(guest: Guest) -> None:
     assert len(guest.output("for i in range(3000): print('x' * 1000)")) == 3000 * 1001
 
@@ -395,6 +402,8 @@ def test_memory_has_a_limit(prepared: WasiPythonPrepared) -> None:
         status, collected = guest.fresh("x = bytearray(128 << 20)")
         assert status == 1
         assert collected.stderr.endswith("MemoryError\n")
+        assert collected.request.memory_ran_out
+        assert not guest.fresh("1 / 0")[1].request.memory_ran_out
 
 
 # ---- Tasks ----

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import husk
@@ -60,6 +60,10 @@ class Request:
     """Deadline, CPU, token. The interpreter passes it to the call."""
     seed: bytes | None = None
     """32 bytes for the random generators; None: the session's go on."""
+    is_live: bool = False
+    """Somebody reads output while the code runs: it is passed on line by line."""
+    memory_ran_out: bool = False
+    """The interpreter sets it: the code ended by a MemoryError."""
 
 
 class Prepared(Protocol):
@@ -67,6 +71,9 @@ class Prepared(Protocol):
 
     image: husk.Image
     """The snapshot. Sandboxes are made of it with guest_imports(), and restored to it or a later one."""
+
+    sandbox_options: dict[str, Any]
+    """For husk.Sandbox()."""
 
     def guest_imports(self, tools: ToolHost | None = None) -> husk.Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own."""
