@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from husk.imports import Imports
     from husk.sandbox._interpreter import Progress, Request, ToolHost
 
-STACK_BYTES = 64 << 20
+STACK_BYTES = 16 << 20
 """Of native stack: Python's own limits on recursion, which are for a stack of 16 MiB in the guest's
 memory, then come first. Only what a guest uses of it takes memory."""
 
@@ -54,6 +54,10 @@ _WARM = {
     "pandas": (
         "import pandas; frame = pandas.DataFrame({'a': [1, 2, 1], 'b': [1.5, 2.5, 3.5]}); "
         "str(frame.groupby('a').mean()); str(frame.describe()); str(frame.sort_values('b'))"
+    ),
+    "matplotlib": (
+        "import io, matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot as plot; "
+        "plot.plot([1, 2]); plot.title('a'); plot.savefig(io.BytesIO()); plot.close('all')"
     ),
 }
 
@@ -126,11 +130,9 @@ class WasiPythonPrepared:
         frame = channel.begin(code, request)
         try:
             sandbox.memory.write(self._inbox, frame)
-            status = sandbox.call("turn", 0, 0, limits=request.limits)
-            channel.finish()
+            return channel.finish(sandbox.call("turn", 0, 0, limits=request.limits))
         finally:
             channel.end()
-        return int(status)
 
     async def run_async(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """run(), for a task."""
@@ -138,11 +140,10 @@ class WasiPythonPrepared:
         frame = channel.begin(code, request)
         try:
             sandbox.memory.write(self._inbox, frame)
-            status = await sandbox.call_async("turn", 0, 0, limits=request.limits)
-            channel.finish()
+            returned = await sandbox.call_async("turn", 0, 0, limits=request.limits)
+            return channel.finish(returned)
         finally:
             channel.end()
-        return int(status)
 
     def newer(self) -> WasiPythonPrepared | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None.
@@ -190,7 +191,8 @@ class _Maker:
         self._memory_max = memory_max
         self._driver = _GUEST.read_text()
         self._names = self._with_submodules()
-        self._warm = [_WARM[name] for name in imports if name in _WARM]
+        packages = dict.fromkeys(name.partition(".")[0] for name in imports)
+        self._warm = [_WARM[package] for package in packages if package in _WARM]
 
     def _with_submodules(self) -> list[str]:
         names: dict[str, None] = {}

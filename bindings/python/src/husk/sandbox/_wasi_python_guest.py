@@ -24,7 +24,7 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
 
     own_name = _husk_ready.__code__.co_filename
     code_name = "<string>"
-    is_seeded, is_fetched = 1, 2  # flags of a request
+    is_seeded, is_fetched, is_live = 1, 2, 4  # flags of a request
     head_bytes = 48
     cannot_flush = 120  # the exit status of CPython's own program for that
 
@@ -190,10 +190,10 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             linecache._register_code(code, text, code_name)
             exec(code, sys.modules["__main__"].__dict__)
         except SystemExit as ending:
-            return status_of(ending)
+            return status_of(ending), False
         except BaseException as error:
-            return report(error)
-        return 0
+            return report(error), isinstance(error, MemoryError)
+        return 0, False
 
     # ---- Requests ----
 
@@ -216,10 +216,14 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             del body
             if flags & is_seeded:
                 reseed(head[:32])
+            lines = bool(flags & is_live)
+            if sys.stdout.line_buffering != lines:
+                sys.stdout.reconfigure(line_buffering=lines)
+                sys.stderr.reconfigure(line_buffering=lines)
         except BaseException as error:
-            status = report(error)
+            status, has_no_memory = report(error), isinstance(error, MemoryError)
         else:
-            status = execute(text)
+            status, has_no_memory = execute(text)
         if not flush() and status == 0:
             status = cannot_flush
         if options is not None and options["output"]:
@@ -228,7 +232,7 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             except BaseException as error:
                 status = report(error)
                 flush()
-        return status
+        return status, has_no_memory  # the module adds 256 for True
 
     # ---- What is made before the snapshot ----
 
@@ -259,14 +263,15 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
     main = types.ModuleType("__main__")
     before = {**main.__dict__, "__builtins__": builtins}
     sys.modules["__main__"] = main
-    sys.stdout = sys.stderr = io.StringIO()
+    said = io.BytesIO()
+    sys.stdout = sys.stderr = io.TextIOWrapper(said, "utf-8", "backslashreplace")
     find_generators()
     failures = []
     # Requests that nobody sees: they import what is imported late, and warm the code of serve().
     for text in ["print(1)", "1 / 0", *warm]:
         put(text)
-        if serve(b"", None) != (text == "1 / 0"):
-            failures.append(sys.stderr.getvalue())
+        if serve(b"", None)[0] != (text == "1 / 0"):
+            failures.append(said.getvalue().decode())
     main.__dict__.clear()
     main.__dict__.update(before)
     linecache.clearcache()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 from husk.aio import current
@@ -37,7 +38,8 @@ MESSAGE_MAX = 64 << 20
 FILE_MAX = 256 << 20
 """Bytes of a file that the guest gives."""
 
-_IS_SEEDED, _IS_FETCHED = 1, 2
+_IS_SEEDED, _IS_FETCHED, _IS_LIVE = 1, 2, 4
+_HAS_NO_MEMORY = 256  # in what `turn` returns
 _HEAD = struct.Struct("<32s4I")
 _QUESTION = struct.Struct("<cI")
 _COUNT = struct.Struct("<I")
@@ -49,6 +51,7 @@ class Channel:
     """Joins the sandbox of one set of imports with its request."""
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self.inbox = 0
         """Its address, told by a guest that is being prepared."""
         self.progress: Progress | None = None
@@ -61,9 +64,7 @@ class Channel:
     # ---- Requests ----
 
     def begin(self, code: str, request: Request) -> bytes:
-        """Lay a request out. Returns the bytes for the inbox."""
-        if self._request is not None:
-            raise StateError("a request runs already in a sandbox with these imports")
+        """Lay a request out. Returns the bytes for the inbox. After it, end() must be called."""
         source = code.encode("utf-8", "surrogatepass")
         options = files = b""
         if request.files or request.output is not None:
@@ -73,25 +74,33 @@ class Channel:
         body = b"".join((options, source, files))
         if len(body) >= 1 << 31:
             raise LimitError(f"code and files have {len(body)} bytes; 2 GiB are the most")
-        flags = 0 if request.seed is None else _IS_SEEDED
         is_small = _HEAD.size + len(body) <= INBOX_BYTES
+        flags = (0 if request.seed is None else _IS_SEEDED) | (0 if is_small else _IS_FETCHED)
+        if request.is_live:
+            flags |= _IS_LIVE
         head = _HEAD.pack(
             request.seed or b"",
             len(options),
             len(source),
             len(files),
-            flags if is_small else flags | _IS_FETCHED,
+            flags,
         )
+        if not self._turn.acquire(blocking=False):
+            raise StateError("a request runs already in a sandbox with these imports")
         self._request, self._body = request, b"" if is_small else body
         return head + body if is_small else head
 
     def end(self) -> None:
         """The request is over, however it ended."""
         self._request, self._body, self._rest, self._file = None, b"", b"", None
+        self._turn.release()
 
-    def finish(self) -> None:
-        """The guest has sent everything."""
+    def finish(self, returned: int) -> int:
+        """The guest has sent everything. Returns the exit status."""
         self._end_file()
+        if self._request is not None:
+            self._request.memory_ran_out = bool(returned & _HAS_NO_MEMORY)
+        return returned & 0xFF
 
     # ---- Streams ----
 
