@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from http_world import whole_world as whole_world
+from http_world import world as world
 
 import husk
 

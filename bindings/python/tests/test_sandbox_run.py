@@ -345,3 +345,21 @@ def test_tool_of_frameworks() -> None:
     tool = CodeExecutionTool(environment, [add])
     code = "open('/output/a', 'w').write(open('/input/i').read() * call_tool('add', a=1, b=2))"
     assert tool.run(code, inputs={"i": b"x"}, outputs=["a"]).files == {"a": b"xxx"}
+
+
+# ---- The network ----
+
+
+def test_no_network_but_what_is_allowed(sandbox: Sandbox) -> None:
+    code = "try: http_get('http://127.0.0.1:9/')\nexcept RuntimeError as error: print(error)"
+    assert sandbox.run(code).stdout == "Tool 'http_get' failed: there is no tool of that name\n"
+    pytest.importorskip("h11")
+    pytest.importorskip("dns")
+    with Sandbox(**options(), memory="64Mi") as other:
+        other.allow_domain("http://127.0.0.1:9", ["GET"])
+        # Allowed by the embedder, and yet no public address.
+        printed = other.run(code).stdout
+        assert printed.startswith("Tool 'http_get' failed: HttpRefused: ") and "127.0.0.1" in printed
+        post = "try: http_post('http://127.0.0.1:9/', 'x')\nexcept RuntimeError as error: print(error)"
+        assert "HttpRefused" in other.run(post).stdout
+        assert "HttpRefused" in other.run(code.replace("127.0.0.1:9", "example.com")).stdout

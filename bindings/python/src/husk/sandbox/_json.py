@@ -12,7 +12,7 @@ DEPTH_MAX = 64
 DIGITS_MAX = 400
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_LONG_NUMBER = re.compile(r"[0-9]{%d}" % (DIGITS_MAX + 1), re.ASCII)
+_LONG_NUMBER = re.compile(f"[0-9]{{{DIGITS_MAX + 1}}}", re.ASCII)
 
 
 class BadJson(ValueError):

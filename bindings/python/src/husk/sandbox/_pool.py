@@ -39,7 +39,7 @@ class Pool:
             self._idle.append(sandbox)
 
     def warm(self) -> None:
-        """Make the snapshot and all sandboxes that are idle now, which the first runs do otherwise."""
+        """Make the snapshot and all sandboxes that are idle now. Otherwise first runs do it."""
         with self._lock:
             idle = list(self._idle)
         for sandbox in idle:

@@ -55,9 +55,9 @@ def main():
         """Get what is at an address, if the host allows it."""
         return call_tool("http_get", url=url, **options)
 
-    def http_post(url, **options):
+    def http_post(url, body="", content_type="application/json", **options):
         """Send something to an address, if the host allows it."""
-        return call_tool("http_post", url=url, **options)
+        return call_tool("http_post", url=url, body=body, content_type=content_type, **options)
 
     def clear(folder):
         for path, folders, names in os.walk(folder, topdown=False):
