@@ -359,7 +359,11 @@ def test_no_network_but_what_is_allowed(sandbox: Sandbox) -> None:
         other.allow_domain("http://127.0.0.1:9", ["GET"])
         # Allowed by the embedder, and yet no public address.
         printed = other.run(code).stdout
-        assert printed.startswith("Tool 'http_get' failed: HttpRefused: ") and "127.0.0.1" in printed
-        post = "try: http_post('http://127.0.0.1:9/', 'x')\nexcept RuntimeError as error: print(error)"
+        assert (
+            printed.startswith("Tool 'http_get' failed: HttpRefused: ") and "127.0.0.1" in printed
+        )
+        post = (
+            "try: http_post('http://127.0.0.1:9/', 'x')\nexcept RuntimeError as error: print(error)"
+        )
         assert "HttpRefused" in other.run(post).stdout
         assert "HttpRefused" in other.run(code.replace("127.0.0.1:9", "example.com")).stdout
