@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from _thread import get_ident
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from husk._buffer import Keeper
 from husk._convert import text
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from husk.aio import Run
+
+
+_T = TypeVar("_T")
 
 
 class _Given:
@@ -179,6 +182,11 @@ class Sandbox(Turns, WasiOfSandbox, Uncopied, Closing):
     def is_loaded(self) -> bool:
         """Whether there is an instance."""
         return self._image is not None
+
+    def kept(self, kind: type[_T]) -> _T | None:
+        """For the package: what Imports.keep() got of this type, or None."""
+        given = () if self._imports is None else self._imports.kept
+        return next((thing for thing in given if isinstance(thing, kind)), None)
 
     def close(self) -> None:
         """Free the sandbox; a pending call is abandoned. Memory stays mapped for buffers that

@@ -1,13 +1,14 @@
 """Between the API and an interpreter: what a kind of Python guest must be able to do.
 
-An Interpreter knows one module. It makes a Prepared of it: a snapshot whose next step is to run code.
-The API (_api.py) has the sandboxes, restores them, and hands a Request to Prepared.run().
+An Interpreter knows one module. It makes a Prepared of it: a snapshot whose next step is to run
+code. The API (_api.py) has the sandboxes, restores them, and hands a Request to Prepared.run().
 
 What an interpreter does for a request, in this order:
 
-1. Seed `random`, and numpy's global generator if it is imported, from `request.seed`, unless that is None.
-2. Write `request.files` to /input, which the guest cannot write to afterwards if the interpreter can
-   keep it from that; make /output, empty.
+1. Seed `random`, and numpy's global generator if it is imported, from `request.seed`, unless that
+   is None.
+2. Write `request.files` to /input, which the guest cannot write to afterwards if the interpreter
+   can keep it from that; make /output, empty.
 3. Run the code in the namespace of the session, `__main__`. `call_tool(name, **arguments)` is
    request.tools.call(), and so are `http_get` and `http_post`.
 4. Pass output on as it comes, and at the end the files in /output.
@@ -18,20 +19,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import husk
 
 Progress = Callable[[str, float], object]
-"""Called with what is being done ("compile", "initialise", "import numpy") and how far it is, 0 to 1."""
+"""Called with what is being done ("compile", "initialise", "import numpy") and how far it is, 0 to
+1."""
 
 
 class ToolHost(Protocol):
     """The functions of the host that a guest may call."""
 
     def call(self, name: str, arguments: bytes) -> bytes:
-        """Call a tool with a JSON object of arguments. Returns JSON: {"result": …} or {"error": text}.
+        """Call a tool with a JSON object of arguments. Returns JSON: {"result": …} or {"error":
+        text}.
 
         It raises nothing for what the guest did wrong: that is an error for the guest. It may raise
         husk.HuskError to end the guest's call, as at a deadline.
@@ -54,19 +57,27 @@ class Request:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """For /input, by paths with "/" below it. They are checked: relative, no "..", no NUL."""
     output: Callable[[str, bytes], object] | None = None
-    """Gets each file that the guest left in /output, by its path below that. None: nobody wants them.
-    The guest chose names and sizes: this function checks both."""
+    """Gets each file that the guest left in /output, by its path below that. None: nobody wants
+    them. The guest chose names and sizes: this function checks both."""
     limits: husk.Limits | None = None
     """Deadline, CPU, token. The interpreter passes it to the call."""
     seed: bytes | None = None
     """32 bytes for the random generators; None: the session's go on."""
+    is_live: bool = False
+    """Somebody reads output while the code runs: it is passed on line by line."""
+    memory_ran_out: bool = False
+    """The interpreter sets it: the code ended by a MemoryError."""
 
 
 class Prepared(Protocol):
     """A snapshot that is ready for code."""
 
     image: husk.Image
-    """The snapshot. Sandboxes are made of it with guest_imports(), and restored to it or a later one."""
+    """The snapshot. Sandboxes are made of it with guest_imports(), and restored to it or a later
+    one."""
+
+    sandbox_options: dict[str, Any]
+    """For husk.Sandbox()."""
 
     def guest_imports(self, tools: ToolHost | None = None) -> husk.Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own."""
@@ -104,8 +115,8 @@ class Interpreter(Protocol):
     ) -> Prepared:
         """The snapshot in which these modules are imported: from the cache, or made now.
 
-        Kept by the module's hash, the imports, Husk's version, and the CPU. Raises ModuleNotFoundError
-        (the package with the guest is not installed: the message says what to install), ImportError
-        (the guest has no such module), husk.Error.
+        Kept by the module's hash, the imports, Husk's version, and the CPU. Raises
+        ModuleNotFoundError (the package with the guest is not installed: the message says what to
+        install), ImportError (the guest has no such module), husk.Error.
         """
         ...

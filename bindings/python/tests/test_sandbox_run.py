@@ -1,0 +1,369 @@
+"""husk.sandbox: code, tools, files, limits, state."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from sandbox_guest import options
+
+from husk.sandbox import Cancel, CodeExecutionTool, Result, Sandbox, SandboxEnvironment
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Sandbox]:
+    with Sandbox(**options(), memory="64Mi") as sandbox:
+        sandbox.run("")
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(kept: Sandbox) -> Sandbox:
+    kept.reset()
+    return kept
+
+
+# ---- Running code ----
+
+
+def test_output_and_exit_codes(sandbox: Sandbox) -> None:
+    result = sandbox.run("import sys; print('out'); print('err', file=sys.stderr)")
+    assert result == Result("out\n", "err\n", 0) and result.success
+    for code, wanted in (("None", 0), ("7", 7), ("256 + 3", 3), ("'text'", 1), ("True", 1)):
+        assert sandbox.run(f"import sys; sys.exit({code})").exit_code == wanted
+    assert sandbox.run("import sys; sys.exit('why')").stderr == "why\n"
+    result = sandbox.run("def f():\n    return 1 / 0\nf()")
+    assert result.exit_code == 1 and result.stopped == "exit"
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert "    return 1 / 0\n" in result.stderr and "<host>" not in result.stderr
+    assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert "SyntaxError" in sandbox.run("def").stderr
+    assert sandbox.run("print(input())").stderr.endswith("EOFError: EOF when reading a line\n")
+    code = "def f(n): return f(n + 1)\ntry: f(0)\nexcept RecursionError as error: print(error)"
+    assert sandbox.run(code).stdout.startswith("maximum recursion depth exceeded")
+
+
+def test_large_code_and_text(sandbox: Sandbox) -> None:
+    text = "grüße " * 40_000
+    result = sandbox.run(f"text = {text!r}\nprint(len(text), text[:5])")
+    assert result.stdout == "240000 grüße\n"
+    assert sandbox.run("print(len(text))").stdout == "240000\n"
+    with pytest.raises(ValueError, match="code exceeds maximum size"):
+        sandbox.run("#" * (Sandbox.MAX_CODE_SIZE + 1))
+    with pytest.raises(TypeError, match="code must be a str"):
+        sandbox.run(b"pass")  # type: ignore[arg-type]
+
+
+def test_output_is_cut_off(sandbox: Sandbox) -> None:
+    result = sandbox.run("print('a' * 3_000_000, end='')")
+    assert result.is_cut and result.success
+    assert result.stdout == "a" * (1 << 20) + "\n[stdout was cut off: 1951424 bytes more]\n"
+
+
+# ---- State ----
+
+
+def test_state_is_kept_and_goes_back(sandbox: Sandbox) -> None:
+    sandbox.run("x = 42; import sys; sys.marked = 1")
+    assert sandbox.run("print(x, sys.marked)").stdout == "42 1\n"
+    snapshot = sandbox.snapshot()
+    sandbox.run("x = 1; y = 2")
+    sandbox.restore(snapshot)
+    result = sandbox.run("print(x); print(y)")
+    assert result.stdout == "42\n" and "NameError: name 'y'" in result.stderr
+    assert sandbox.run("print(x)", fresh=True).stdout == "42\n"
+    with Sandbox(**options(), memory="64Mi") as other:
+        other.restore(snapshot)
+        assert other.run("print(x)").stdout == "42\n"
+    with pytest.raises(TypeError, match="a snapshot is wanted"):
+        sandbox.restore(None)  # type: ignore[arg-type]
+
+
+# ---- Limits ----
+
+
+def test_limits(sandbox: Sandbox) -> None:
+    sandbox.run("x = 1")
+    start = time.monotonic()
+    result = sandbox.run("print('before', flush=True)\nwhile True: pass", deadline=0.3)
+    assert (result.stopped, result.exit_code, result.lost_state) == ("deadline", 124, True)
+    assert result.stdout == "before\n" and "wall limit of 300 ms" in result.stderr
+    assert time.monotonic() - start < 10
+    assert "NameError" in sandbox.run("x").stderr  # the state went
+    # The limit of one run is not the next one's.
+    assert sandbox.run("import time; time.sleep(0.5); print(1)", deadline=30).stdout == "1\n"
+    assert sandbox.run("while True: pass", cpu=0.2, deadline=None).stopped == "cpu"
+    result = sandbox.run("kept = []\nwhile True: kept.append(bytes(1 << 20))")
+    assert (result.stopped, result.exit_code) == ("memory", 1)
+    assert sandbox.run("kept.clear(); print('goes on')").stdout == "goes on\n"
+    result = sandbox.run("import os; os._exit(3)")
+    assert (result.stopped, result.exit_code, result.lost_state) == ("exit", 3, True)
+    assert sandbox.run("print('goes on')").stdout == "goes on\n"
+
+
+def test_cancel(sandbox: Sandbox) -> None:
+    cancel = Cancel()
+    cancel.cancel()
+    result = sandbox.run("while True: pass", cancel=cancel)
+    assert (result.stopped, result.exit_code) == ("cancelled", 124)
+    assert sandbox.run("print(1)").stdout == "1\n"
+
+
+def test_random_numbers_are_fresh(sandbox: Sandbox) -> None:
+    code = "import random, uuid; print(random.random(), random.Random().random(), uuid.uuid4())"
+    seen = [word for _ in range(4) for word in sandbox.run(code, fresh=True).stdout.split()]
+    assert len(seen) == len(set(seen)) == 12
+
+
+# ---- Tools ----
+
+
+def test_tools(sandbox: Sandbox) -> None:
+    def typed(
+        a: int, b: list[float] | None = None, *, mode: Literal["x", "y"] = "x", **more: Any
+    ) -> dict[str, Any]:
+        return {"a": a, "b": b, "mode": mode, "more": more}
+
+    async def later(a: float, b: float) -> float:
+        await asyncio.sleep(0.01)
+        return a * b
+
+    def fails() -> None:
+        raise KeyError("lost")
+
+    sandbox.register_tool(typed)
+    sandbox.register_tool("add", lambda a=0, b=0: a + b)
+    sandbox.register_tool("later", later)
+    sandbox.register_tool("fails", fails)
+    sandbox.register_tool("length", len)
+    sandbox.register_tool("big", lambda: "z" * 100_000)
+    sandbox.register_tool("object", object)
+    code = "print(call_tool('typed', a=1, b=[1.5, 2], mode='y', c=None))"
+    wanted = "{'a': 1, 'b': [1.5, 2], 'mode': 'y', 'more': {'c': None}}\n"
+    assert sandbox.run(code).stdout == wanted
+    code = "from hyperlight import call_tool as ask\nprint(ask('later', a=6, b=7), len(ask('big')))"
+    assert sandbox.run(code).stdout == "42 100000\n"
+    assert sandbox.run(code.replace("b=7", "b=ask('add', a=3)")).stdout == "18 100000\n"
+    for call, why in {
+        "'typed'": "missing required argument 'a'",
+        "'typed', a=1.5": "argument 'a' must be an integer number, got a fraction",
+        "'typed', a=True": "argument 'a' must be an integer number, got boolean",
+        "'typed', a=1, b=['x']": "argument 'b' [0] must be number, got string or must be null",
+        "'typed', a=1, mode='z'": "argument 'mode' must be one of 'x', 'y'",
+        "'add', a='three'": "argument 'a' must be number, got string",
+        "'add', a=[1], b=2": "argument 'a' must be number, got array",
+        "'add', c=1": "unknown argument 'c'",
+        "'nonexistent', x=1": "there is no tool of that name",
+        "'fails'": "KeyError: 'lost'",
+        "'length', obj=[1]": "unknown argument 'obj'",
+        "'object'": "its result is nothing that JSON has",
+        "'add', a=10**500": "a number has more than 400 digits",
+        "'add', a=float('nan')": "NaN is no number of JSON",
+        "'add', a='x' * 2_000_000": "bytes are more than 1048576",
+    }.items():
+        code = f"try: call_tool({call})\nexcept RuntimeError as error: print(error)"
+        assert why in sandbox.run(code).stdout, call
+    code = "a = 1\nfor _ in range(100): a = [a]\ncall_tool('add', a=a)"
+    assert "nested deeper than 64" in sandbox.run(code).stderr
+    assert sandbox.run("print(call_tool('add', a=3, b=4))").stdout == "7\n"
+
+
+def test_tools_that_cannot_be() -> None:
+    sandbox = Sandbox(module_path="/nowhere")
+
+    def wants_path(file: Path) -> None: ...
+
+    with pytest.raises(TypeError, match="'wants_path': file is annotated with"):
+        sandbox.register_tool(wants_path)
+    with pytest.raises(TypeError, match="must be a function"):
+        sandbox.register_tool("x", 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot be the name"):
+        sandbox.register_tool("", len)
+    with pytest.raises(ModuleNotFoundError, match="no module '/nowhere'"):
+        sandbox.run("pass")
+
+
+def test_a_guest_that_breaks_the_door(sandbox: Sandbox) -> None:
+    code = """
+import os
+for offset in (2 << 32, 2 << 32 | 0xFFFFFFFF, 3 << 32 | 64, 4 << 32 | 64, 99 << 32, 1 << 62, 1):
+    for count in (0, 7, 8, 1 << 31, 1 << 40):
+        for fd in (0, 1):
+            try: os.posix_fadvise(fd, offset, count, 0)
+            except (OSError, OverflowError) as error: pass
+print('done')
+"""
+    assert sandbox.run(code, output=True).stdout == "done\n"
+    # It may end its own request, with an address that is none.
+    sandbox.run("import os; os.posix_fadvise(0, 1 << 32 | 0xFFFFFFF0, 1 << 20, 0)")
+    result = sandbox.run("print(1)")
+    assert (result.stopped, result.lost_state) == ("violation", True)
+    assert "no place for its next request" in result.message
+    assert sandbox.run("print(2)").stdout == "2\n"
+
+
+# ---- Files ----
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "data.json").write_text('{"value": 42}')
+    (tmp_path / "in" / "link").symlink_to("/etc/passwd")
+    made = Sandbox(**options(), input_dir=tmp_path / "in", output_dir=tmp_path / "out")
+    with made as sandbox:
+        code = """
+import json, os
+print(json.load(open('/input/data.json')), sorted(os.listdir('/input')))
+for name in ('/input/data.json', '/input/new'):
+    try: open(name, 'w').write('x')
+    except OSError: print('refused')
+os.makedirs('/output/a/b')
+open('/output/a/b/c.txt', 'w').write('deep')
+open('/output/top.bin', 'wb').write(bytes(range(256)))
+os.symlink('/etc/passwd', '/output/link')
+"""
+        result = sandbox.run(code, files={"more/x.txt": b"x"})
+        assert result.stdout == "{'value': 42} ['data.json', 'more']\nrefused\nrefused\n"
+        assert result.files == {"a/b/c.txt": b"deep", "top.bin": bytes(range(256))}
+        assert sandbox.get_output_files() == list(result.files)
+        assert sandbox.output_path() == str(tmp_path / "out")
+        assert (tmp_path / "out/a/b/c.txt").read_text() == "deep"
+        result = sandbox.run("import os; print(os.listdir('/input')); open('/output/2', 'w')")
+        assert result.stdout == "['data.json']\n"
+        assert os.listdir(tmp_path / "out") == ["2"] == sandbox.get_output_files()
+
+
+def test_files_that_are_refused(sandbox: Sandbox) -> None:
+    for name in ("../x", "/etc/x", "a//b", "", "a\0b", "x/.."):
+        with pytest.raises(ValueError, match="the file"):
+            sandbox.run("pass", files={name: b""})
+    with pytest.raises(TypeError, match="must be bytes"):
+        sandbox.run("pass", files={"a": "text"})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="below another file"):
+        sandbox.run("pass", files={"a": b"", "a/b": b""})
+    limited = Sandbox(**options(), max_file_size="4", max_total_size="6", max_file_count=3)
+    with limited:
+        code = "for i in range(1, 6): open(f'/output/{i}', 'w').write('x' * i)"
+        result = limited.run(code, output=True)
+        assert list(result.files) == ["1", "2", "3"]
+        assert "max_total_size" in result.refused_files["4"]
+        assert "max_file_size is 4" in result.refused_files["5"]
+        code = "for i in range(5): open(f'/output/{i}', 'w')"
+        refused = limited.run(code, output=True).refused_files
+        assert list(refused) == ["3", "4"] and "max_file_count" in refused["3"]
+
+
+def test_arguments_that_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be combined"):
+        Sandbox(filesystem_limits="unlimited", max_file_count=0)
+    with pytest.raises(ValueError, match="must be 'unlimited'"):
+        Sandbox(filesystem_limits="default")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="non-negative"):
+        Sandbox(max_file_count=-1)
+    with pytest.raises(TypeError, match="must be an integer"):
+        Sandbox(max_file_count=True)
+    with pytest.raises(TypeError, match="must be a size string"):
+        Sandbox(max_file_size=1024)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r'such as "64Mi"'):
+        Sandbox(memory="lots")
+    with pytest.raises(ValueError, match="backend"):
+        Sandbox(backend="javascript")
+    with pytest.raises(ValueError, match="there is no module"):
+        Sandbox(module="ruby")
+    with pytest.raises(TypeError, match="several names"):
+        Sandbox(imports="json")
+    with pytest.raises(ImportError, match="No module named 'nothing_like_it'"):
+        Sandbox(**options(), imports=["nothing_like_it"]).run("pass")
+
+
+# ---- asyncio, output while it runs ----
+
+
+def test_async(sandbox: Sandbox) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def mine() -> bool:
+            return asyncio.get_running_loop() is loop
+
+        async def slow() -> None:
+            await asyncio.sleep(60)
+
+        sandbox.register_tool("mine", mine)
+        sandbox.register_tool("slow", slow)
+        sandbox.register_tool("plain", lambda a=0: a + 1)
+        code = "print(call_tool('mine'), call_tool('plain', a=1))"
+        assert (await sandbox.run_async(code)).stdout == "True 2\n"
+        assert sandbox.run(code).stdout == "False 2\n"  # in a loop of its own, on another thread
+        result = await sandbox.run_async("call_tool('slow')", deadline=0.2)
+        assert (result.stopped, result.exit_code) == ("deadline", 124)
+        assert sandbox.run("call_tool('slow')", deadline=0.2).stopped == "deadline"
+        task = asyncio.create_task(sandbox.run_async("while True: pass"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        seen: list[Any] = []
+        code = "import time\nfor i in range(2): print(i); time.sleep(0.2)"
+        async for piece in sandbox.stream(code):
+            seen.append((piece, time.monotonic()))
+        assert [piece for piece, _time in seen[:2]] == [("stdout", "0\n"), ("stdout", "1\n")]
+        assert seen[1][1] - seen[0][1] > 0.1
+        assert isinstance(seen[2][0], Result) and seen[2][0].stdout == "0\n1\n"
+
+    asyncio.run(main())
+
+
+def test_output_while_it_runs(sandbox: Sandbox) -> None:
+    seen: list[tuple[str, str]] = []
+    sandbox.run(
+        "print('ä'); import sys; sys.stderr.write('e')", on_output=lambda *p: seen.append(p)
+    )
+    assert seen == [("stdout", "ä\n"), ("stderr", "e")]
+
+    def fails(_name: str, _text: str) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        sandbox.run("print(1)", on_output=fails)
+    assert sandbox.run("print(1)").stdout == "1\n"
+
+
+def test_tool_of_frameworks() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    given = options()
+    environment = SandboxEnvironment(
+        module_path=str(given.pop("module_path")), heap_size="64Mi", options=given
+    )
+    tool = CodeExecutionTool(environment, [add])
+    code = "open('/output/a', 'w').write(open('/input/i').read() * call_tool('add', a=1, b=2))"
+    assert tool.run(code, inputs={"i": b"x"}, outputs=["a"]).files == {"a": b"xxx"}
+
+
+# ---- The network ----
+
+
+def test_no_network_but_what_is_allowed(sandbox: Sandbox) -> None:
+    code = "try: http_get('http://127.0.0.1:9/')\nexcept RuntimeError as error: print(error)"
+    assert sandbox.run(code).stdout == "Tool 'http_get' failed: there is no tool of that name\n"
+    pytest.importorskip("h11")
+    pytest.importorskip("dns")
+    with Sandbox(**options(), memory="64Mi") as other:
+        other.allow_domain("http://127.0.0.1:9", ["GET"])
+        # Allowed by the embedder, and yet no public address.
+        printed = other.run(code).stdout
+        assert (
+            printed.startswith("Tool 'http_get' failed: HttpRefused: ") and "127.0.0.1" in printed
+        )
+        post = (
+            "try: http_post('http://127.0.0.1:9/', 'x')\nexcept RuntimeError as error: print(error)"
+        )
+        assert "HttpRefused" in other.run(post).stdout
+        assert "HttpRefused" in other.run(code.replace("127.0.0.1:9", "example.com")).stdout

