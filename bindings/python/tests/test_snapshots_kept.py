@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Compile
+from conftest import Compile, Wat
 
 import husk
-from husk.sandbox import _snapshots
+from husk.sandbox import _snapshots, _wasi_python
 from husk.sandbox._snapshots import Snapshots
 from husk.sandbox._wasi_python import WasiPython
 from husk.sandbox._wasi_python_package import (
@@ -22,6 +24,7 @@ from husk.sandbox._wasi_python_package import (
     MODULE,
     PUBLISHED,
     find_package,
+    library_dirs,
 )
 
 MODULE_TEXT = '(module (memory 1) (func (export "f") (result i32) (i32.const 7)))'
@@ -97,10 +100,10 @@ with husk.Sandbox(image) as sandbox:
 
 
 def test_processes_that_start_together_make_it_once(
-    wat: object, image_of: Compile, tmp_path: Path
+    wat: Wat, image_of: Compile, tmp_path: Path
 ) -> None:
     image_of(MODULE_TEXT)  # or the test is skipped
-    (tmp_path / "module.wasm").write_bytes(wat(MODULE_TEXT))  # type: ignore[operator]
+    (tmp_path / "module.wasm").write_bytes(wat(MODULE_TEXT))
     command = [sys.executable, "-c", ONE_OF_TWO, str(tmp_path), str(tmp_path / "module.wasm")]
     both = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -186,3 +189,86 @@ def test_the_package_is_found_where_it_is_installed_and_checked_once(
     (artifacts / MODULE).write_bytes(b"changed since")
     with pytest.raises(ModuleNotFoundError, match="is not that of"):
         find_package(tmp_path, notes=notes)
+
+
+def _publish(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> None:
+    """Make files that stand for the published ones."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        monkeypatch.setitem(PUBLISHED, name, hashlib.sha256(data).hexdigest())
+
+
+def _library() -> bytes:
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("fonts/one.ttf", b"font")
+        archive.writestr("../outside", b"bad")
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("matplotlib/mpl-data.zip", inner.getvalue())
+    return outer.getvalue()
+
+
+def test_the_library_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _library()
+    _publish(tmp_path, monkeypatch, {MODULE: b"", LIBRARY: data})
+    package = find_package(tmp_path)
+    library, files = library_dirs(package, tmp_path / "kept")
+    assert library.guest == "/usr/local/lib"
+    assert files.guest == "/usr/local/lib/python315.zip/matplotlib/mpl-data"
+    assert (Path(str(library.host)) / "python315.zip").read_bytes() == data
+    assert (Path(str(files.host)) / "fonts/one.ttf").read_bytes() == b"font"
+    assert not library.writable
+    assert not files.writable
+    assert not list(tmp_path.rglob("outside"))
+    package.library.unlink()
+    assert library_dirs(package, tmp_path / "kept") == [library, files]
+    (tmp_path / LIBRARY).write_bytes(b"changed since")
+    with pytest.raises(ModuleNotFoundError, match="has changed"):
+        library_dirs(package, tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == []
+
+
+def test_levels(
+    wat: Wat, image_of: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the quick level, and a job behind it; then the optimised one, in this process and in
+    the next. A small module stands for the large one."""
+    image_of(MODULE_TEXT)  # or the test is skipped
+    # Modules of less than 4 KiB are optimised at once.
+    text = MODULE_TEXT.replace("(memory 1)", f'(memory 1) (data (i32.const 0) "{"x" * 5000}")')
+    _publish(tmp_path, monkeypatch, {MODULE: wat(text), LIBRARY: _library()})
+    monkeypatch.setattr(_wasi_python, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(_wasi_python, "_LOOKS_BETWEEN_READS", 5)  # as the file was just written
+    said: list[str] = []
+
+    def snapshot(maker: object, image: husk.Image) -> husk.Image:
+        with husk.Sandbox(image) as sandbox:
+            sandbox.start()
+            made = sandbox.snapshot()
+            made.note = b'{"inbox": 1}'
+            return made
+
+    monkeypatch.setattr(_wasi_python._Maker, "_snapshot", snapshot)
+
+    def prepare(level: int | None = None) -> _wasi_python.WasiPythonPrepared:
+        said.clear()
+        return WasiPython(tmp_path).prepare(
+            cache_folder=tmp_path / "cache",
+            level=level,
+            on_progress=lambda what, _part: said.append(what),
+        )
+
+    quick = prepare()
+    assert quick.level == 0
+    assert said[0] == "compile"
+    end = time.monotonic() + 240  # the job has the lowest priority
+    while (newer := quick.newer()) is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert newer.level == 2
+    assert "optimised image is there" in " ".join(said)
+    assert newer.newer() is None
+    assert prepare().level == 2
+    assert said == []
+    assert prepare(0).level == 0
+    assert prepare(1).level == 1

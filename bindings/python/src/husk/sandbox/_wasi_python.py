@@ -43,6 +43,7 @@ _GUEST = Path(__file__).with_name("_wasi_python_guest.py")
 _COMPILE_CPU_SECONDS = 6 * 3600
 _COMPILE_MEMORY = 16 << 30
 _LOOK_SECONDS = 2.0
+_LOOKS_BETWEEN_READS = 60
 
 # What a package imports only when it is used first, and a piece of code that uses it. Both are in
 # snapshots with that package.
@@ -113,6 +114,7 @@ class WasiPythonPrepared:
         self._inbox = int(json.loads(image.note or b"{}")["inbox"])
         self._seeks_newer = seeks_newer
         self._looked = time.monotonic()
+        self._looks = 0
 
     @property
     def level(self) -> int:
@@ -155,7 +157,8 @@ class WasiPythonPrepared:
         if not self._seeks_newer or now - self._looked < _LOOK_SECONDS:
             return None
         self._looked = now
-        newer = self._maker.optimised()
+        self._looks += 1
+        newer = self._maker.optimised(reads=self._looks % _LOOKS_BETWEEN_READS == 0)
         if newer is not None:
             self._seeks_newer = False
         return newer
@@ -216,17 +219,18 @@ class _Maker:
         optimised = self.optimised()
         if optimised is not None:
             return optimised
-        found = self._find(0)
-        if found is not None:
-            self._compile_behind()
-            return self._prepared(found, is_best=False)
         image = self._compile(None)
-        made = self._make(image.info.opt_level, image)
-        return self._prepared(made, is_best=image.info.opt_level != 0)
+        level = image.info.opt_level
+        made = self._find(level) or self._make(level, image)
+        return self._prepared(made, is_best=level != 0)
 
-    def optimised(self) -> WasiPythonPrepared | None:
-        """The snapshot of the optimised image, if there is that image."""
+    def optimised(self, *, reads: bool = False) -> WasiPythonPrepared | None:
+        """The snapshot of the optimised image, if there is that image. reads: also if the cache has
+        no note of the module's file, which it does not make of one that was just written."""
         image = self._cache.find(self._package.module, **self._options(_OPTIMISED))
+        if image is None and reads:
+            compiled = self._compile(None)
+            image = compiled if compiled.info.opt_level == _OPTIMISED else None
         if image is None:
             return None
         self._on_progress("the optimised image is there: make the snapshot anew", 0.0)
@@ -257,10 +261,6 @@ class _Maker:
             error = compiled.background.error
             self._on_progress(f"the optimised image is not compiled: {error}", 0.0)
         return compiled.image
-
-    def _compile_behind(self) -> None:
-        """Begin the job that makes the optimised image, unless there is one."""
-        self._compile(None).close()
 
     # ---- Snapshots ----
 
