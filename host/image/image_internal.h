@@ -252,6 +252,8 @@ int image_fd_seal(int fd, struct husk_error *err);
 /* Its bytes cannot change any more, whoever made it. */
 bool image_fd_is_fixed(int fd);
 bool image_fd_is_in_memory(int fd);
+/* For strangers, who must see the seal against all writes. Returns -1 where that cannot be. */
+int image_fd_seal_to_share(int fd);
 /* Another open file description where that is possible: the caller's offset is not ours to move.
  * Returns -1 with errno. */
 int image_fd_reopen(int fd);

@@ -20,6 +20,7 @@ set(sources
     image_row.c
     image_runs.c
     image_save.c
+    image_share.c
     image_stage.c
     image_standing.c
     image_stream.c
