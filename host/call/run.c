@@ -115,8 +115,8 @@ RARE static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *fra
     return !cut_off(sandbox, true, outcome);
 }
 
-/* False: the embedder's function has forked, and this is the child. Its registers are in a page that
- * it shares with the parent, so they must stay as they are. */
+/* False: the embedder's function has forked, and this is the child. Its registers are in a page
+ * that it shares with the parent, so they must stay as they are. */
 HOT static inline bool is_ours(const husk_sandbox *sandbox) {
     return sandbox->engine->process == process_number_again();
 }
