@@ -6,12 +6,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
 #include "large_copy.h"
 #include "machine_space.h"
+#include "machine_written.h"
 #include "pages.h"
 #include "hot.h"
 
@@ -145,4 +147,24 @@ void machine_free(struct machine *machine) {
     tally_done(&machine->tally);
     free(machine->sandbox_room);
     free(machine);
+}
+
+/* ---- written pages ---- */
+
+/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest's
+ * first write there may be a fault of no thread. MADV_COLD is refused there, and does nothing to a
+ * page that is in use. */
+RARE bool machine_is_locked(struct machine *machine) {
+    if (!machine->was_locked)
+        machine->was_locked = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
+    return machine->was_locked;
+}
+
+int machine_find_written(struct machine *machine, struct husk_error *err) {
+    return written_find(machine, err);
+}
+
+int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
+                     struct husk_error *err) {
+    return written_copy(machine, ret_counts, err);
 }

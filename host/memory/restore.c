@@ -22,57 +22,9 @@
 #include "image_internal.h"
 #include "large.h"
 #include "machine_space.h"
+#include "machine_written.h"
 #include "pages.h"
 #include "hot.h"
-
-/* ---- written pages ---- */
-
-/* Before the first search nothing needs to be counted. */
-static inline uint64_t count_faults(struct machine *machine) {
-    if (UNLIKELY(machine->vcpu == NULL)) /* a parked machine's guest takes no faults */
-        return VCPU_FAULTS_UNKNOWN;
-    const uint64_t faults = machine->vcpu_ops->faults(machine->vcpu);
-    machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
-    return faults;
-}
-
-/* In locked memory (mlockall()) the kernel makes pages private when they are mapped. So the guest's
- * first write there may be a fault of no thread. MADV_COLD is refused there, and does nothing to a
- * page that is in use. */
-RARE static bool is_locked(struct machine *machine) {
-    if (!machine->was_locked)
-        machine->was_locked = madvise(machine->arena.mailbox, HUSK_PAGE_SIZE, MADV_COLD) != 0;
-    return machine->was_locked;
-}
-
-HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
-    bool has_searched = false;
-    const uint64_t faults = count_faults(machine);
-    if (UNLIKELY(machine->has_uncounted_faults) &&
-        (hotset_has_large(&machine->hotset) || is_locked(machine)))
-        hotset_doubt(&machine->hotset);
-    const struct hot_view view = {.arena = &machine->arena,
-                                  .image = machine->mapped,
-                                  .pagemap = &machine->engine->pagemap,
-                                  .guest_faults = faults};
-    int status = hotset_update(&machine->hotset, &view, &has_searched, err);
-    if (UNLIKELY(has_searched) && status == 0)
-        stat_count(&machine->tally, STAT_memory_searches);
-    return status;
-}
-
-HOT int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
-                         struct husk_error *err) {
-    *ret_counts = (struct hot_counts){0};
-    int status = hotset_restore(&machine->hotset, ret_counts, err);
-    if (UNLIKELY(status != 0))
-        return status;
-    stat_add(&machine->tally, STAT_restore_pages_copied, ret_counts->copied);
-    stat_add(&machine->tally, STAT_restore_pages_aged, ret_counts->aged);
-    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
-    machine_count_hot(machine);
-    return 0;
-}
 
 /* ---- what changes size ---- */
 
@@ -195,7 +147,7 @@ static int resize(struct machine *machine, const struct sizing *sizes, struct hu
  * see. */
 static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
                    struct husk_error *err) {
-    int status = machine_find_written(machine, err);
+    int status = written_find(machine, err);
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)
@@ -206,7 +158,7 @@ static int prepare(struct machine *machine, husk_image *image, const struct sizi
 /* Step 4. The change has begun; it ends here. */
 static inline int copy_hot(struct machine *machine, struct husk_error *err) {
     struct hot_counts counts;
-    int status = machine_copy_hot(machine, &counts, err);
+    int status = written_copy(machine, &counts, err);
     if (UNLIKELY(status != 0))
         return status;
     machine_change_end(machine);
@@ -270,7 +222,7 @@ static void count_restore(struct machine *machine, struct stopwatch_start start)
 HOT FLAT int machine_restore(struct machine *machine, struct husk_error *err) {
     const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
     hotset_prefetch(&machine->hotset); /* while the kernel counts the guest's faults */
-    int status = machine_find_written(machine, err);
+    int status = written_find(machine, err);
     if (LIKELY(status == 0)) {
         machine_change_begin(machine);
         status = copy_hot(machine, err);
