@@ -4,6 +4,7 @@
  * It opens, its guest traps, and the backtrace is one or an error that names the row; a snapshot of
  * it is saved or refused. husk_image_check() finds what a backtrace finds.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
