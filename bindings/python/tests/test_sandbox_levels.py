@@ -83,7 +83,7 @@ def test_sandboxes_take_the_optimised_image(levels: Levels) -> None:
         sandbox.reset()
         assert sandbox.run(code).stdout == "0\n"
         assert sandbox._prepared is other._prepared and len(levels.compiled) == before + 1
-    names = [name for name in os.listdir(levels.options["cache_folder"] / "sandbox")]
+    names = os.listdir(levels.options["cache_folder"] / "sandbox")
     assert sum(name.endswith(".husk") for name in names) == 2
 
 

@@ -53,7 +53,16 @@ def prepared(
     there: nobody waits for somebody else who makes that."""
     path = getattr(interpreter, "module_path", None) or getattr(interpreter, "folder", None)
     where = tuple(None if each is None else os.fspath(each) for each in (path, cache_folder))
-    key = (interpreter.name, where, imports, id(engine), level, os.getpid())
+    # Of the embedder's own interpreters two may have one name.
+    is_ours = hasattr(interpreter, "module_path") or hasattr(interpreter, "folder")
+    key = (
+        interpreter.name if is_ours else interpreter,
+        where,
+        imports,
+        id(engine),
+        level,
+        os.getpid(),
+    )
     with _lock:
         lock = _locks.setdefault(key, threading.Lock())
     if now is None:
