@@ -443,8 +443,9 @@ struct husk_answer {
     uint8_t reserved[3];
     /* In place of values: the function throws this exception. NULL: it does not. */
     const struct husk_throw *exception;
-    /* Of a call that a snapshot brought: its limits, which begin now. NULL: none. A call that was
-     * begun in this sandbox keeps its own, and `limits` must be NULL. */
+    /* New limits, which begin now. NULL: a call that a snapshot brought has none; others keep
+     * theirs. With new limits, those of before end, also if they have passed, and the times of the
+     * outcome count from now on. */
     const struct husk_limits *limits;
 };
 #define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
@@ -455,7 +456,8 @@ struct husk_answer {
  * HUSK_E_TYPE (an answer or an exception of other types; room for other results), HUSK_E_INVAL,
  * HUSK_E_UNSUPPORTED (as of husk_caller_throw()), HUSK_E_STATE (nothing is pending, or a call
  * inside the pending one runs): nothing has changed, and the call is still pending; so it is after
- * HUSK_E_SYS if this thread has no CPU clock. HUSK_E_SYS (the VM failed), and HUSK_E_GUEST and
+ * HUSK_E_SYS if this thread has no CPU clock. If new limits cannot begin (HUSK_E_SYS), it is
+ * pending, too, without limits. HUSK_E_SYS (the VM failed), and HUSK_E_GUEST and
  * HUSK_E_NOMEM of husk_call_bytes(): the call has ended. */
 HUSK_API int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                               struct husk_outcome *ret_outcome, struct husk_error *err);

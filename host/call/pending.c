@@ -39,17 +39,12 @@ static int check_room(const husk_sandbox *sandbox, const struct husk_answer *ans
     return is_exchange ? exchange_check_room(answer->bytes, err) : 0;
 }
 
-/* "Again" is an answer of its own; and a call that did not come with a snapshot has limits. */
-static int check_again(const husk_sandbox *sandbox, const struct husk_answer *answer,
-                       struct husk_error *err) {
+/* "Again" is an answer of its own. */
+static int check_again(const struct husk_answer *answer, struct husk_error *err) {
     if (answer->is_again && (answer->status != 0 || answer->values_count != 0 ||
                              answer->exception != NULL || answer->message != NULL))
         return error_set(err, HUSK_E_INVAL,
                          "the host function is to be called again, and an answer is given");
-    if (answer->limits != NULL && !sandbox->calls.pending.is_brought)
-        return error_set(err, HUSK_E_INVAL,
-                         "the pending call keeps the limits that it began with; only one that a "
-                         "snapshot brought gets new ones");
     return 0;
 }
 
@@ -62,7 +57,7 @@ static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *a
     if ((answer->values == NULL && answer->values_count > 0) ||
         (answer->results == NULL && answer->results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_resume: a NULL array");
-    int status = check_again(sandbox, answer, err);
+    int status = check_again(answer, err);
     if (status == 0)
         status = hostcall_check_answer(sandbox, answer, err);
     return status != 0 ? status : check_room(sandbox, answer, err);
@@ -104,15 +99,33 @@ static int resume_brought(husk_sandbox *sandbox, const struct husk_answer *answe
     return status;
 }
 
+/* The call's limits end, and those of the answer begin. */
+static int resume_renewed(husk_sandbox *sandbox, const struct husk_answer *answer,
+                          struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_limits limits;
+    int status = call_limits_make(answer->limits, &limits, err);
+    if (status != 0)
+        return status;
+    limits.is_single = sandbox->calls.pending.limits.is_single;
+    return run_renewed(sandbox, answer, &limits, ret_outcome, err);
+}
+
+/* Resume the call itself. */
+static int resume_call(husk_sandbox *sandbox, const struct husk_answer *answer,
+                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+    if (sandbox->calls.pending.is_brought)
+        return resume_brought(sandbox, answer, ret_outcome, err);
+    return answer->limits != NULL ? resume_renewed(sandbox, answer, ret_outcome, err)
+                                  : run_resume(sandbox, answer, ret_outcome, err);
+}
+
 /* Resume the call, and make the calls that follow. Any of them may be pending afterwards. */
 static int resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                   struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;
     struct exchange *exchange = calls->pending.exchange;
     struct husk_value *results = exchange != NULL ? exchange_results(exchange) : answer->results;
-    const bool is_brought = calls->pending.is_brought;
-    int status = is_brought ? resume_brought(sandbox, answer, ret_outcome, err)
-                            : run_resume(sandbox, answer, ret_outcome, err);
+    int status = resume_call(sandbox, answer, ret_outcome, err);
     if (status == 0)
         status = call_go_on(sandbox, results, ret_outcome, err);
     if (status == 0 && exchange != NULL && ret_outcome->kind == HUSK_RETURNED)

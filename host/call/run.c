@@ -359,6 +359,7 @@ HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
         frame->interrupted != NULL || (frame->parent != NULL && frame->parent->has_to_ask);
     status = UNLIKELY(frame->is_watched) ? frame_watch(sandbox, frame, limits, err) : 0;
     if (UNLIKELY(status != 0)) {
+        frame->is_watched = false; /* it may be the pending call's, which stays */
         if (is_inside)
             calls_park(calls, watchdog, false);
         return status;
@@ -519,7 +520,7 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     return run_unparked(sandbox, answer, ret_outcome, err);
 }
 
-/* Begin the limits of a call that a snapshot brought. Takes them over on success. */
+/* Begin the limits of a pending call that has none. Takes them over on success. */
 static int limits_begin(husk_sandbox *sandbox, struct call_limits *take_limits,
                         struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;
@@ -540,5 +541,21 @@ int run_brought(husk_sandbox *sandbox, const struct husk_answer *answer,
     if (status != 0)
         return status;
     stat_count(sandbox->tally, STAT_calls);
+    return run_unparked(sandbox, answer, ret_outcome, err);
+}
+
+int run_renewed(husk_sandbox *sandbox, const struct husk_answer *answer,
+                struct call_limits *take_limits, struct husk_outcome *ret_outcome,
+                struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    int status = machine_unpark(sandbox->machine, needs_new_vm(calls), err);
+    if (status == 0) {
+        calls_end_limits(calls, &sandbox->engine->watchdog);
+        status = limits_begin(sandbox, take_limits, err);
+    }
+    if (status != 0) {
+        call_limits_done(take_limits);
+        return status;
+    }
     return run_unparked(sandbox, answer, ret_outcome, err);
 }

@@ -23,5 +23,10 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
 int run_brought(husk_sandbox *sandbox, const struct husk_answer *answer,
                 struct call_limits *take_limits, struct husk_outcome *ret_outcome,
                 struct husk_error *err);
+/* The same for another pending call, whose limits end. The function takes the new ones over in any
+ * case. */
+int run_renewed(husk_sandbox *sandbox, const struct husk_answer *answer,
+                struct call_limits *take_limits, struct husk_outcome *ret_outcome,
+                struct husk_error *err);
 
 #endif

@@ -36,6 +36,18 @@ int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct hus
     return 0;
 }
 
+void calls_end_limits(struct call_state *calls, struct watchdog *watchdog) {
+    struct call_frame *frame = &calls->outermost;
+    if (frame->is_watched)
+        watchdog_remove(watchdog, &frame->watch);
+    if (frame->cancel != NULL)
+        cancel_leave(frame->cancel, &frame->cancel_entry);
+    frame->is_watched = false;
+    frame->cancel = NULL;
+    call_limits_done(&calls->pending.limits);
+    call_limits_clear(&calls->pending.limits);
+}
+
 void calls_ask(struct call_state *calls) {
     int answer = 0;
     calls->is_asking = true;

@@ -191,6 +191,9 @@ int thread_cpu_clock(clockid_t *ret_clock, struct husk_error *err);
  * nothing has changed. */
 void calls_park(struct call_state *calls, struct watchdog *watchdog, bool is_new);
 int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct husk_error *err);
+/* The limits of the pending call end, also those that have passed; it has none then. No call runs
+ * inside it. */
+void calls_end_limits(struct call_state *calls, struct watchdog *watchdog);
 /* Ask the functions of the running calls whether to go on, the innermost first, on the thread that
  * runs them. The first that says no ends its call: calls_are_cancelled(). */
 void calls_ask(struct call_state *calls);

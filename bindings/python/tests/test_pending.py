@@ -58,6 +58,22 @@ def test_resume(sandbox: husk.Sandbox) -> None:
         sandbox.resume(7)
 
 
+def test_an_answer_brings_new_limits(sandbox: husk.Sandbox) -> None:
+    cancel = husk.Cancel()
+    begin(sandbox, "twice", 5, limits=husk.Limits(wall=0.01, cancel=cancel))
+    time.sleep(0.03)
+    cancel.cancel()
+    with pytest.raises(husk.Pending):
+        sandbox.resume(8, timeout=20)
+    assert sandbox.resume(9) == 9
+    begin(sandbox, "twice", 5)
+    with pytest.raises(husk.Pending):
+        sandbox.resume(8, limits=husk.Limits(wall=0.01))
+    time.sleep(0.03)
+    with pytest.raises(husk.DeadlineExceeded):
+        sandbox.resume(9)
+
+
 def test_pending_again(sandbox: husk.Sandbox) -> None:
     begin(sandbox, "twice", 5)
     with pytest.raises(husk.Pending) as caught:

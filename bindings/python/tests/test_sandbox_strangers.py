@@ -23,6 +23,7 @@ open('/tmp/left', 'w').write(secret); open('/output/left', 'w').write(secret)
 open('/tmp/json.py', 'w').write('1 / 0')
 handle = open('/tmp/open', 'w'); handle.write(secret); handle.flush()
 fd = os.open('/tmp/fd', os.O_CREAT | os.O_RDWR); os.write(fd, secret.encode())
+open(os.path.expanduser('~/left'), 'w').write(secret)
 os.chdir('/tmp'); sys.setrecursionlimit(100); gc.disable(); time.left = secret
 sys.stdout = io.StringIO(); sys.stderr = io.StringIO(); sys.excepthook = None
 sys.settrace(lambda *a: None); re.compile(secret); os.umask(0o077) if hasattr(os, 'umask') else 0
@@ -40,7 +41,9 @@ for name in ('secret', 'handle', 'big'):
 if 'left' in sys.modules or hasattr(sys, 'left') or hasattr(builtins, 'left'): found.append('left')
 if hasattr(time, 'left') or hasattr(sys.modules['__main__'], 'left'): found.append('attribute')
 if 'LEFT' in os.environ or len(sys.argv) > 1 or '/tmp' in sys.path: found.append('environment')
-if os.listdir('/tmp') or os.listdir('/output') or os.getcwd() != '/': found.append('files')
+private = os.listdir('/tmp') + (os.listdir('/tmp/home') if os.path.isdir('/tmp/home') else [])
+private += os.listdir('/input') + os.listdir('/output')
+if [name for name in private if name != 'home'] or os.getcwd() != '/': found.append('files')
 for fd in range(3, 64):
     try: os.fstat(fd)
     except OSError: continue

@@ -103,6 +103,48 @@ TEST(a_deadline_while_it_is_pending_again) {
     brought_close(&brought);
 }
 
+/* Each answer may bring new limits, which end those of before: a deadline that has passed, and a
+ * token that was cancelled. The call may have been begun here. */
+TEST(each_answer_may_bring_new_limits) {
+    SKIP_WITHOUT_COMPILER();
+    struct brought brought;
+    struct wat_lab *wat = &brought.lab.wat;
+    struct husk_limits none = HUSK_LIMITS_INIT;
+    brought_open(&brought, "later", 9);
+    for (int was_begun_here = 0; was_begun_here < 2; was_begun_here++) {
+        brought.limits.wall_ns = 30 * MS;
+        new_token(&brought);
+        resume(&brought, &brought.limits, HUSK_PENDING);
+        usleep(40000);
+        husk_cancel_now(brought.limits.cancel);
+        new_token(&brought); /* the call had the last share of the one before */
+        resume(&brought, &brought.limits, HUSK_PENDING);
+        CHECK_OK(husk_sandbox_park(brought.sandbox, &wat->err), wat->err);
+        usleep(40000);
+        resume(&brought, &none, HUSK_PENDING);
+        usleep(40000);
+        brought.limits.wall_ns = 0;
+        brought.limits.cpu_ns = 3000 * MS;
+        resume(&brought, &brought.limits, HUSK_PENDING);
+        CHECK(wat->outcome.cpu_ns > 0 && wat->outcome.wall_ns == 0);
+        resume(&brought, NULL, HUSK_PENDING); /* that keeps them */
+        husk_cancel_now(brought.limits.cancel);
+        resume(&brought, NULL, HUSK_INTERRUPTED);
+        brought.limits.cpu_ns = 0;
+        restore(&brought);
+        husk_sandbox *begun = brought.sandbox;
+        brought.sandbox = wat->sandbox;
+        wat->sandbox = begun;
+    }
+    brought.limits.wall_ns = 20 * MS;
+    new_token(&brought);
+    resume(&brought, &none, HUSK_PENDING);
+    resume(&brought, &brought.limits, HUSK_PENDING);
+    usleep(30000);
+    resume(&brought, NULL, HUSK_DEADLINE); /* the new ones hold */
+    brought_close(&brought);
+}
+
 /* A snapshot of a call that has a deadline, in the sandbox that it is of, in a clone, and in one
  * that is loaded: it goes on without, while the call itself is late where nobody restored it. */
 TEST(a_deadline_of_a_call_that_is_gone) {

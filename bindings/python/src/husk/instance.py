@@ -407,7 +407,8 @@ class Sandbox(Turns, WasiOfSandbox, Uncopied, Closing):
 
         results: the host function's. error: what it raised, in place of results; a GuestException
         is thrown in the guest, others end the call, which raises them. again: call the host
-        function again. limits, timeout: only of a call that a snapshot brought.
+        function again. limits, timeout: new ones, which begin now, in place of those of before.
+        Without them a call that a snapshot brought has none, and others keep theirs.
         """
         return resume(self, results, error, again, limits_given(limits, timeout))
 

@@ -41,7 +41,7 @@ class Answer:
             self.struct.results_count = len(waiting.results)
         else:
             self.struct.bytes = waiting.output
-        if waiting.is_brought:
+        if waiting.is_brought or limits is not None:
             limits = limits_of(limits, None)
         if limits is not None:
             self.struct.limits = limits.struct

@@ -22,7 +22,7 @@ from husk.sandbox._tools import Tools
 if TYPE_CHECKING:
     from husk.engine import Engine
     from husk.image import Image
-    from husk.sandbox._interpreter import Interpreter, Progress
+    from husk.sandbox._interpreter import Interpreter, Prepared, Progress
 
 _BACKENDS = ("wasm",)
 
@@ -31,8 +31,10 @@ class Snapshot:
     """The state of a Sandbox: for Sandbox.restore(), of this one or of another with the same
     module and imports."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, prepared: Prepared, kind: tuple[str, ...]) -> None:
         self._image = image
+        self._prepared = prepared
+        self._kind = kind
 
 
 class Sandbox:
@@ -166,6 +168,8 @@ class Sandbox:
         except BaseException:
             self._is_broken = True
             raise
+        finally:
+            self._http.end()
         return self._done(job, exit_code)
 
     async def run_async(
@@ -195,6 +199,8 @@ class Sandbox:
         except BaseException:
             self._is_broken = True
             raise
+        finally:
+            self._http.end()
         return self._done(job, exit_code)
 
     async def stream(self, code: str, **options: Any) -> AsyncIterator[tuple[str, str] | Result]:
@@ -232,19 +238,31 @@ class Sandbox:
     def _ready(self, fresh: bool) -> husk.instance.Sandbox:
         """The sandbox, in the state from which the code starts."""
         if self._sandbox is None:
-            self._prepared = prepared(self._interpreter, self._imports, **self._options)
-            self._base = self._prepared.image
-            self._sandbox = husk.instance.Sandbox(
-                self._prepared.image,
-                self._prepared.guest_imports(),
-                memory_max=self._memory_max,
-                **self._prepared.sandbox_options,
-            )
-        elif fresh or self._is_broken:
+            return self._new(prepared(self._interpreter, self._imports, **self._options))
+        if fresh or self._is_broken:
+            if self._base is self._prepared.image and self._prepared.may_be_replaced:
+                now = self._prepared
+                best = prepared(self._interpreter, self._imports, **self._options, now=now)
+                if best is not now:
+                    return self._new(best)
             assert self._base is not None
             self._sandbox.restore(self._base)
             self._is_broken = False
         return self._sandbox
+
+    def _new(self, chosen: Prepared) -> husk.instance.Sandbox:
+        """A virtual machine of the first state, in the place of the one that is there."""
+        made = husk.instance.Sandbox(
+            chosen.image,
+            chosen.guest_imports(files_max=self._quota.private_max),
+            memory_max=self._memory_max,
+            **chosen.sandbox_options,
+        )
+        if self._sandbox is not None:
+            self._sandbox.close()
+        self._prepared, self._base, self._sandbox = chosen, chosen.image, made
+        self._is_broken = False
+        return made
 
     def _ended(self, job: _Job, error: CallEnded) -> Result:
         """The call was cut off, or the program ended: the state is gone."""
@@ -266,7 +284,7 @@ class Sandbox:
     def _kept(self, result: Result) -> Result:
         self._files = list(result.files)
         if self._output is not None:
-            self._output.replace(result.files)
+            result.refused_files.update(self._output.replace(result.files))
         return result
 
     # ---- Files ----
@@ -286,13 +304,18 @@ class Sandbox:
         sandbox = self._ready(False)
         image = sandbox.snapshot()
         self._base = image
-        return Snapshot(image)
+        return Snapshot(image, self._prepared, (self._interpreter.name, *self._imports))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Make the state equal to a snapshot. Tools and allowed domains stay."""
+        """Make the state equal to a snapshot. Tools and allowed domains stay.
+        Raises ValueError: it has another module, or other imports."""
         if not isinstance(snapshot, Snapshot):
             raise TypeError(f"a snapshot is wanted, not {type(snapshot).__name__}")
+        if snapshot._kind != (self._interpreter.name, *self._imports):
+            raise ValueError("the snapshot is of another module, or has other imports")
         sandbox = self._ready(False)
+        if snapshot._prepared is not self._prepared:  # taken before the optimised image was there
+            sandbox = self._new(snapshot._prepared)
         sandbox.restore(snapshot._image)
         self._base, self._is_broken = snapshot._image, False
 
@@ -348,7 +371,7 @@ class _Job:
         sandbox = self._sandbox
         self._sinks = [Sink(name, sandbox._output_max, on_output) for name in ("stdout", "stderr")]
         end = None if self._deadline is None else time.monotonic() + self._deadline
-        sandbox._http.begin(end)
+        sandbox._http.begin(end, cancel)
         self.request = Request(
             stdout=self._sinks[0].write,
             stderr=self._sinks[1].write,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 _NAME_MAX = 255
 _PATH_MAX = 4096
+_PRIVATE_LEAST = 1 << 20  # for /tmp, and for what names and folders take
+_PRIVATE_MOST = 8 << 30  # that the library has
 
 
 def size_of(text: str | int, name: str) -> int:
@@ -86,6 +89,13 @@ class Quota:
         self.total_max = total_max
         self.count_max = count_max
 
+    @property
+    def private_max(self) -> int:
+        """Bytes of the guest's own files while it runs; 0: the library's limit."""
+        if self.total_max is None:
+            return 0
+        return min(max(self.total_max, _PRIVATE_LEAST), _PRIVATE_MOST)
+
 
 class Collected:
     """The files that one request left. The guest chose names and sizes."""
@@ -126,21 +136,30 @@ class OutputFolder:
         self.path = Path(path)
         self._names: list[str] = []
 
-    def replace(self, files: Mapping[str, bytes]) -> None:
-        """Remove the files of the request before, and write these."""
+    def replace(self, files: Mapping[str, bytes]) -> dict[str, str]:
+        """Remove the files of the request before, and write these. Returns those that cannot be
+        written, and why: the guest chose the names."""
         for name in self._names:
             file = self.path / name
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
             for folder in file.relative_to(self.path).parents:
                 if folder.parts:
                     try:
                         (self.path / folder).rmdir()
                     except OSError:
                         break
-        self._names = list(files)
+        self._names = []
+        refused: dict[str, str] = {}
         for name, content in files.items():
             file = self.path / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if file.is_symlink():  # never through a link that somebody has put there
-                file.unlink()
-            file.write_bytes(content)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if file.is_symlink():  # never through a link that somebody has put there
+                    file.unlink()
+                file.write_bytes(content)
+            except OSError as error:
+                refused[name] = f"it cannot be written to the folder: {error.strerror}"
+            else:
+                self._names.append(name)
+        return refused

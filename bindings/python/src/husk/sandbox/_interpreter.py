@@ -78,9 +78,17 @@ class Prepared(Protocol):
 
     sandbox_options: dict[str, Any]
     """For husk.Sandbox()."""
+    may_be_replaced: bool
+    """newer() may return another one some day."""
 
-    def guest_imports(self, tools: ToolHost | None = None) -> husk.Imports:
-        """The imports of a sandbox of this image. Each sandbox has a set of its own."""
+    def newer(self) -> Prepared | None:
+        """The same snapshot from the optimised image, once that is there. It looks every few
+        seconds, and returns it once."""
+        ...
+
+    def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> husk.Imports:
+        """The imports of a sandbox of this image. Each sandbox has a set of its own. files_max:
+        bytes of the guest's files, all together; 0: the library's limit."""
         ...
 
     def run(self, sandbox: husk.Sandbox, code: str, request: Request) -> int:

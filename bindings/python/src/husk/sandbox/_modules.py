@@ -47,19 +47,33 @@ def prepared(
     cache_folder: str | os.PathLike[str] | None,
     on_progress: Progress | None,
     level: int | None,
+    now: Prepared | None = None,
 ) -> Prepared:
-    """The snapshot, which is made once in a process."""
+    """The snapshot, which is made once in a process. now: the one that serves until a better one is
+    there: nobody waits for somebody else who makes that."""
     path = getattr(interpreter, "module_path", None) or getattr(interpreter, "folder", None)
     where = tuple(None if each is None else os.fspath(each) for each in (path, cache_folder))
-    key = (interpreter.name, where, imports, id(engine), level, os.getpid())
+    # Of the embedder's own interpreters two may have one name.
+    is_ours = hasattr(interpreter, "module_path") or hasattr(interpreter, "folder")
+    key = (
+        interpreter.name if is_ours else interpreter,
+        where,
+        imports,
+        id(engine),
+        level,
+        os.getpid(),
+    )
     with _lock:
         lock = _locks.setdefault(key, threading.Lock())
-    with lock:
+    if now is None:
+        lock.acquire()
+    elif not lock.acquire(blocking=False):
+        return now
+    try:
         found = _kept.get(key)
-        newer = getattr(found, "newer", None)
-        if newer is not None:
-            found = newer() or found
-        if found is None:
+        if found is not None:
+            found = found.newer() or found
+        else:
             found = interpreter.prepare(
                 imports,
                 engine=engine,
@@ -69,3 +83,5 @@ def prepared(
             )
         _kept[key] = found
         return found
+    finally:
+        lock.release()

@@ -28,6 +28,11 @@ LIMIT_BYTES = 8 << 30
 _LOOK_SECONDS = 0.05
 
 
+def background_is_allowed() -> bool:
+    """Whether jobs may begin that optimise: as for the program `husk`."""
+    return os.environ.get("HUSK_BACKGROUND") != "0"
+
+
 class Snapshots:
     """The folder. Nothing is read or written before the first snapshot is wanted."""
 

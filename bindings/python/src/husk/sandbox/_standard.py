@@ -11,6 +11,8 @@ import hashlib
 import importlib.util
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ from husk.aio import Run
 from husk.cache import Cache, default_folder
 from husk.errors import Exited, Pending, StateError
 from husk.instance import Sandbox
-from husk.sandbox._snapshots import Snapshots
+from husk.limits import Limits
+from husk.sandbox._snapshots import Snapshots, background_is_allowed
 from husk.sandbox._standard_wire import Channel, imports_with
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ PUBLISHED = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
 """SHA-256 of the module in version 0.1.0 of the package."""
 
 STACK_BYTES = 16 << 20
+_OPTIMISED = 2
+_LOOK_SECONDS = 2.0
 _GUEST = Path(__file__).with_name("_standard_guest.py")
 _BEGIN = "import sys; exec(compile(sys.argv[2], '<host>', 'exec'), {})"
 _COMPILE_CPU_SECONDS = 3600
@@ -76,13 +81,19 @@ class StandardPython:
             return _snapshot(image, args, imports, engine, memory_max)
 
         digest = _digest_of(module)
-        wanted = 2 if level is None else level
-        image = snapshots.find(snapshots.key(digest, args, wanted))
-        if image is None and level is None and not _has_optimised(module, folder, engine):
-            wanted = 0
-        if image is None:
-            image = snapshots.make(snapshots.key(digest, args, wanted), make, told)
-        return StandardPrepared(image, args, engine)
+
+        def optimised(*, is_first: bool = False) -> StandardPrepared | None:
+            key = snapshots.key(digest, args, _OPTIMISED)
+            image = snapshots.find(key) if is_first else None
+            if image is None and not _has_optimised(module, folder, engine):
+                return None
+            return StandardPrepared(image or snapshots.make(key, make, told), args, engine)
+
+        found = optimised(is_first=True) if level is None else None
+        if found is not None:
+            return found
+        image = snapshots.make(snapshots.key(digest, args, level or 0), make, told)
+        return StandardPrepared(image, args, engine, optimised if level is None else None)
 
     def _find(self) -> Path:
         given = self.module_path or os.environ.get("HUSK_STANDARD_PYTHON")
@@ -111,7 +122,9 @@ def _digest_of(module: Path) -> str:
 
 
 def _has_optimised(module: Path, folder: Path, engine: Engine | None) -> bool:
-    image = Cache(folder, engine=engine).find(module, level=2, cpu_limit=_COMPILE_CPU_SECONDS)
+    image = Cache(folder, engine=engine).find(
+        module, level=_OPTIMISED, cpu_limit=_COMPILE_CPU_SECONDS
+    )
     if image is not None:
         image.close()
     return image is not None
@@ -121,9 +134,11 @@ def _compiled(
     module: Path, folder: Path, engine: Engine | None, told: Progress, level: int | None
 ) -> Image:
     """The image; without a level whichever is there, and the optimised one is compiled behind."""
+    if level is None and not background_is_allowed():
+        level = _OPTIMISED if _has_optimised(module, folder, engine) else 0
     compiled = Cache(folder, engine=engine).compile_file(
         module,
-        level=2 if level is None else level,
+        level=_OPTIMISED if level is None else level,
         cpu_limit=_COMPILE_CPU_SECONDS,
         optimise_in_background=level is None,
         progress=lambda done, of: told("compile", done / max(1, of)),
@@ -159,14 +174,34 @@ def _snapshot(
 class StandardPrepared:
     """A snapshot that is ready for code. Any number of threads may use it."""
 
-    def __init__(self, image: Image, args: tuple[str, ...], engine: Engine | None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        args: tuple[str, ...],
+        engine: Engine | None,
+        optimised: Callable[[], StandardPrepared | None] | None = None,
+    ) -> None:
         self.image = image
+        self.may_be_replaced = optimised is not None
+        self._optimised = optimised
+        self._looked = time.monotonic()
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
         self._args = args
         self._engine = engine
         # The address of the guest's first box, which an image from a file does not know otherwise.
         self._first = tuple(json.loads(image.note or b"[]"))
+
+    def newer(self) -> StandardPrepared | None:
+        """The same snapshot from the optimised image, once that was compiled behind; else None."""
+        now = time.monotonic()
+        if self._optimised is None or now - self._looked < _LOOK_SECONDS:
+            return None
+        self._looked = now
+        newer = self._optimised()
+        if newer is not None:
+            self._optimised = None
+        return newer
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. files_max:
@@ -177,12 +212,13 @@ class StandardPrepared:
         """Run code. Returns the exit code. Raises what ends a call."""
         channel, answer = self._begin(sandbox, code, request)
         try:
-            sandbox.resume(answer, limits=request.limits)
+            # In place of the limits of the request before.
+            sandbox.resume(answer, limits=request.limits or Limits())
         except Pending:
             return _code_of(channel, request)
         finally:
             channel.end()
-        raise StateError("the guest's program ended")
+        raise Exited(0)
 
     async def run_async(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """run(), for a task."""
@@ -194,19 +230,15 @@ class StandardPrepared:
             return _code_of(channel, request)
         finally:
             channel.end()
-        raise StateError("the guest's program ended")
+        raise Exited(0)
 
     def _begin(self, sandbox: Sandbox, code: str, request: Request) -> tuple[Channel, int]:
         channel = sandbox.kept(Channel)
         if channel is None:
             raise StateError("the sandbox was not made with the imports of guest_imports()")
-        pending, waiting = sandbox.pending_now()
-        if pending is None or waiting is None:
+        pending = sandbox.pending
+        if pending is None:
             raise StateError("the guest does not wait for a request: restore the sandbox")
-        if not waiting.is_brought:
-            # The call has the limits of the request before; one that a snapshot brings gets new
-            # ones.
-            sandbox.restore(sandbox.snapshot())
         args = pending.args_of_call or self._first
         return channel, channel.begin(sandbox, code, request, args)
 

@@ -144,6 +144,14 @@ def main():
             except BaseException:
                 pass
 
+    def buffer_lines(lines):
+        try:  # the code of a session may have closed them
+            for stream in own_streams:
+                if stream.line_buffering != lines:
+                    stream.reconfigure(line_buffering=lines)
+        except BaseException:
+            pass
+
     def serve(box):
         code, is_memory = 0, False
         while True:
@@ -159,7 +167,7 @@ def main():
                 reseed(seed)
             if flags & 4:
                 clear("/output")
-            sys.stdout.reconfigure(line_buffering=bool(flags & 8)) if flags & 16 else None
+            buffer_lines(bool(flags & 8))
             code, is_memory = run(text, namespace)
             flush()
             if flags & 2:

@@ -34,7 +34,7 @@ QUESTION_MAX = 64 << 20
 """Bytes of what a guest asks. Whoever answers has limits of its own, below this one."""
 
 NEXT, TOOL, FETCH, FILE = 1, 2, 3, 4
-_SEEDED, _WANTS_FILES, _CLEARS, _IS_LIVE, _SETS_BUFFERING = 1, 2, 4, 8, 16
+_SEEDED, _WANTS_FILES, _CLEARS, _IS_LIVE = 1, 2, 4, 8
 _HEAD = struct.Struct("<B7xQ32s")
 _COUNT = struct.Struct("<Q")
 _DONE, _NO_ROOM, _BAD_FILE = 0, 48, 8  # ENOMEM, EBADF of WASI
@@ -63,7 +63,7 @@ class Channel:
         if self._request is not None:
             raise StateError("a request runs already in the sandbox")
         source = code.encode("utf-8", "surrogatepass")
-        flags = (0 if request.seed is None else _SEEDED) | _SETS_BUFFERING
+        flags = 0 if request.seed is None else _SEEDED
         flags |= _IS_LIVE if request.is_live else 0
         if request.output is not None:
             flags |= _WANTS_FILES | _CLEARS

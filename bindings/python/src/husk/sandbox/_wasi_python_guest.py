@@ -63,11 +63,21 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
         """Get what is at an address, if the host allows it."""
         return call_tool("http_get", url=url, **options)
 
-    def http_post(url, **options):
+    def http_post(url, body="", content_type="application/json", **options):
         """Send something to an address, if the host allows it."""
-        return call_tool("http_post", url=url, **options)
+        return call_tool("http_post", url=url, body=body, content_type=content_type, **options)
 
     # ---- Files ----
+
+    has_input = []  # the files of the request before
+
+    def clear(folder):
+        for path, folders, names in os.walk(folder, topdown=False):
+            for name in names:
+                os.unlink(os.path.join(path, name))
+            for name in folders:
+                whole = os.path.join(path, name)
+                (os.unlink if os.path.islink(whole) else os.rmdir)(whole)
 
     def write_files(files, data):
         place = 0
@@ -136,6 +146,16 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             names._name_sequence = None
 
     # ---- How programs end ----
+
+    own_streams = []
+
+    def buffer_lines(lines):
+        try:  # the code of a session may have closed them
+            for stream in own_streams:
+                if stream.line_buffering != lines:
+                    stream.reconfigure(line_buffering=lines)
+        except BaseException:
+            pass
 
     def flush():
         is_whole = True
@@ -209,17 +229,19 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
                 body[:1] = b"r"
                 _host.call(body)
             code_start, files_start = start + options_count, start + options_count + code_count
+            if has_input:
+                clear("/input")
             if options_count:
                 options = json.loads(body[start:code_start])
+                has_input[:] = options["files"]
+                if options["output"]:
+                    clear("/output")
                 write_files(options["files"], body[files_start : files_start + files_count])
             text = body[code_start:files_start].decode("utf-8", "surrogatepass")
             del body
             if flags & is_seeded:
                 reseed(head[:32])
-            lines = bool(flags & is_live)
-            if sys.stdout.line_buffering != lines:
-                sys.stdout.reconfigure(line_buffering=lines)
-                sys.stderr.reconfigure(line_buffering=lines)
+            buffer_lines(bool(flags & is_live))
         except BaseException as error:
             status, has_no_memory = report(error), isinstance(error, MemoryError)
         else:
@@ -253,6 +275,9 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
     builtins.call_tool = call_tool
     builtins.http_get = http_get
     builtins.http_post = http_post
+    sys.modules["hyperlight"] = types.ModuleType("hyperlight")
+    for function in (call_tool, http_get, http_post):
+        setattr(sys.modules["hyperlight"], function.__name__, function)
     for folder in ("/tmp", os.environ["HOME"], "/input", "/output"):
         os.makedirs(folder, exist_ok=True)
     for done, name in enumerate(imports):
@@ -282,6 +307,7 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
         sys.modules["tempfile"]._name_sequence = None
     sys.stdout = sys.__stdout__ = stream(1, "<stdout>", "strict")
     sys.stderr = sys.__stderr__ = stream(2, "<stderr>", "backslashreplace")
+    own_streams[:] = sys.stdout, sys.stderr
     if failures:
         raise RuntimeError(f"a request that warms the guest failed: {failures[0]}")
     find_generators()

@@ -59,7 +59,7 @@ class Channel:
         self._request: Request | None = None
         self._body = b""  # of a request that the guest fetches
         self._rest = b""  # of an answer without room
-        self._file: tuple[str, list[bytes]] | None = None  # that the guest sends
+        self._file: tuple[str, bytearray] | None = None  # that the guest sends
 
     # ---- Requests ----
 
@@ -181,28 +181,31 @@ class Channel:
 
     def _name(self, data: bytes) -> bytes:
         self._end_file()
-        self._file = (data.decode("utf-8", "surrogateescape"), [])
+        if self._request is not None and self._request.output is not None:
+            self._file = (data.decode("utf-8", "surrogateescape"), bytearray())
         return b""
 
     def _piece(self, data: bytes) -> bytes:
         if self._file is not None:
-            pieces = self._file[1]
-            if sum(map(len, pieces)) + len(data) > FILE_MAX:
+            content = self._file[1]
+            if len(content) + len(data) > FILE_MAX:
                 raise LimitError(f"a file of more than {FILE_MAX} bytes")
-            pieces.append(data)
+            content += data
         return b""
 
     def _end_file(self) -> None:
         file, self._file = self._file, None
         if file is not None and self._request is not None and self._request.output is not None:
-            self._request.output(file[0], b"".join(file[1]))
+            self._request.output(file[0], bytes(file[1]))
 
 
 # The guest's files: a private root, which restores bring back, and the library of the package.
 _ENVIRONMENT = {"HOME": "/tmp/home", "TMPDIR": "/tmp", "PYTHONTZPATH": ""}
 
 
-def imports_with(channel: Channel, library: list[Dir], engine: Engine | None) -> Imports:
+def imports_with(
+    channel: Channel, library: list[Dir], files_max: int, engine: Engine | None
+) -> Imports:
     """The imports of a sandbox that serves one request at a time, by this channel."""
     imports = Imports(engine)
     imports.func(
@@ -216,6 +219,7 @@ def imports_with(channel: Channel, library: list[Dir], engine: Engine | None) ->
             stdout=Callback(write=channel.stdout),
             stderr=Callback(write=channel.stderr),
             dirs=[Dir("/", kind="mem", writable=True), *library],
+            private_max_bytes=files_max,
         )
     )
     imports.keep(channel)
