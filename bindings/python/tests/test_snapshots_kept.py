@@ -234,6 +234,7 @@ def test_levels(
     """First the quick level, and a job behind it; then the optimised one, in this process and in
     the next. A small module stands for the large one."""
     image_of(MODULE_TEXT)  # or the test is skipped
+    monkeypatch.delenv("HUSK_BACKGROUND", raising=False)
     # Modules of less than 4 KiB are optimised at once.
     text = MODULE_TEXT.replace("(memory 1)", f'(memory 1) (data (i32.const 0) "{"x" * 5000}")')
     _publish(tmp_path, monkeypatch, {MODULE: wat(text), LIBRARY: _library()})
