@@ -21,8 +21,9 @@ IMPORTS = ("numpy", "pandas")
 
 def prepare(imports: tuple[str, ...] = IMPORTS, **options: Any) -> WasiPythonPrepared:
     """The snapshot at the quick level; what is made is kept between runs."""
+    interpreter = WasiPython(package_folder())  # or the test is skipped
     options = {"cache_folder": kept_folder(), "level": 0, **options}
-    return WasiPython(package_folder()).prepare(imports, **options)
+    return interpreter.prepare(imports, **options)
 
 
 @pytest.fixture(scope="module")
