@@ -115,9 +115,9 @@ RARE static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *fra
     return !cut_off(sandbox, true, outcome);
 }
 
-/* False: the embedder's function has forked, and this is the child. Its registers are in a page
- * that it shares with the parent, so they must stay as they are. */
-HOT static inline bool is_ours(const husk_sandbox *sandbox) {
+/* To ask after each of the embedder's functions. False: it has forked, and this is the child. Its
+ * registers are in a page that it shares with the parent, so they must stay as they are. */
+static bool is_ours(const husk_sandbox *sandbox) {
     return sandbox->engine->process == process_number_again();
 }
 
@@ -260,7 +260,7 @@ RARE static int run_asking(husk_sandbox *sandbox, struct vm_exit *ret_exit,
 HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
                                     struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
-    for (bool goes_on = true; goes_on && LIKELY(is_ours(sandbox));) {
+    for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
         int status = UNLIKELY(frame->has_to_ask) ? run_asking(sandbox, &exit, err)
                                                  : machine_run(sandbox->machine, &exit, err);
@@ -279,7 +279,7 @@ HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *fr
         }
         switch (exit.kind) {
         case VM_EXIT_PORT: break; /* see above */
-        case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, outcome); break;
+        case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, outcome) && is_ours(sandbox); break;
         case VM_EXIT_EXCEPTION:
             trap_classify(sandbox, &exit.fault, outcome);
             goes_on = false;
