@@ -21,6 +21,7 @@ from husk.cache import Cache, default_folder
 from husk.errors import Exited, Pending, StateError
 from husk.instance import Sandbox
 from husk.limits import Limits
+from husk.sandbox._channel import channel_of
 from husk.sandbox._snapshots import Snapshots, background_is_allowed
 from husk.sandbox._standard_wire import Channel, imports_with
 
@@ -233,9 +234,7 @@ class StandardPrepared:
         raise Exited(0)
 
     def _begin(self, sandbox: Sandbox, code: str, request: Request) -> tuple[Channel, int]:
-        channel = sandbox.kept(Channel)
-        if channel is None:
-            raise StateError("the sandbox was not made with the imports of guest_imports()")
+        channel = channel_of(sandbox, Channel)
         pending = sandbox.pending
         if pending is None:
             raise StateError("the guest does not wait for a request: restore the sandbox")

@@ -19,9 +19,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from husk.aio import current
 from husk.errors import GuestViolation, LimitError, StateError
 from husk.imports import PENDING, Caller, Imports
+from husk.sandbox._channel import RequestChannel
 from husk.values import I32, I64
 from husk.wasi import Callback, Dir, Wasi
 
@@ -41,17 +41,17 @@ _DONE, _NO_ROOM, _BAD_FILE = 0, 48, 8  # ENOMEM, EBADF of WASI
 _ENVIRONMENT = {"HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-class Channel:
+class Channel(RequestChannel):
     """Joins the sandbox of one set of imports with its request."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.input = Path(tempfile.mkdtemp(prefix="husk-input-"))
         """The host's folder that is the guest's /input."""
         weakref.finalize(self, shutil.rmtree, self.input, ignore_errors=True)
         self.answer = 0
         """Of the last request: its exit code, and a bit if memory ran out."""
         self.errors: list[bytes] = []  # output while no request runs: of a guest that is prepared
-        self._request: Request | None = None
         self._rest = b""
         self._has_run = False
 
@@ -97,16 +97,10 @@ class Channel:
 
     # ---- Streams ----
 
-    def stdout(self, data: bytes) -> None:
-        """Pass output on."""
-        if self._request is not None:
-            self._request.stdout(data)
-
     def stderr(self, data: bytes) -> None:
-        """Pass output on."""
-        if self._request is not None:
-            self._request.stderr(data)
-        elif len(self.errors) < 1000:
+        """Pass output on, or keep it."""
+        super().stderr(data)
+        if self._request is None and len(self.errors) < 1000:
             self.errors.append(data)
 
     # ---- Questions ----
@@ -140,20 +134,11 @@ class Channel:
 
     def _tool(self, sandbox: Sandbox, address: int, room: int) -> Any:
         question, _body = _question(sandbox, address, room)
-        name, _zero, arguments = question.partition(b"\0")
-        request = self._request
-        if request is None:
-            return _BAD_FILE
-        called = name.decode("utf-8", "replace")
-        if sandbox.awaits is None:
-            return self._answer(sandbox, address, room, request.tools.call(called, arguments))
 
-        async def answer_later() -> int:
-            answer = await request.tools.call_async(called, arguments)
-            return self._answer(current(), address, room, answer)
+        def answer(to: Sandbox, said: bytes) -> int:
+            return self._answer(to, address, room, said)
 
-        sandbox.awaits.awaited = (answer_later, ())
-        return PENDING
+        return self._call_tool(sandbox, question, answer, _BAD_FILE)
 
     def _answer(self, sandbox: Sandbox, address: int, room: int, answer: bytes) -> int:
         whole = _COUNT.pack(len(answer)) + answer

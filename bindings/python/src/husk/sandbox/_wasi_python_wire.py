@@ -20,9 +20,9 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any
 
-from husk.aio import current
 from husk.errors import LimitError, StateError
-from husk.imports import PENDING, Caller, Imports
+from husk.imports import Caller, Imports
+from husk.sandbox._channel import RequestChannel
 from husk.values import I32
 from husk.wasi import Callback, Dir, Wasi
 
@@ -47,16 +47,16 @@ _COUNT = struct.Struct("<I")
 _ANSWERED, _FAULT = 0, -2  # what the module's import returns; the guest raises for the second
 
 
-class Channel:
+class Channel(RequestChannel):
     """Joins the sandbox of one set of imports with its request."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._turn = threading.Lock()
         self.inbox = 0
         """Its address, told by a guest that is being prepared."""
         self.progress: Progress | None = None
         """Gets what a guest that is being prepared imports."""
-        self._request: Request | None = None
         self._body = b""  # of a request that the guest fetches
         self._rest = b""  # of an answer without room
         self._file: tuple[str, bytearray] | None = None  # that the guest sends
@@ -101,18 +101,6 @@ class Channel:
         if self._request is not None:
             self._request.memory_ran_out = bool(returned & _HAS_NO_MEMORY)
         return returned & 0xFF
-
-    # ---- Streams ----
-
-    def stdout(self, data: bytes) -> None:
-        """Pass output on."""
-        if self._request is not None:
-            self._request.stdout(data)
-
-    def stderr(self, data: bytes) -> None:
-        """Pass output on."""
-        if self._request is not None:
-            self._request.stderr(data)
 
     # ---- Questions ----
 
@@ -159,23 +147,12 @@ class Channel:
             self._rest, whole = answer, whole[: _COUNT.size]
         sandbox.memory.write(address, whole)
 
-    def _tool(self, sandbox: Sandbox, address: int, room: int, data: bytes) -> Any:
-        name, _zero, arguments = data.partition(b"\0")
-        request = self._request
-        if request is None:
-            return _FAULT
-        called = name.decode("utf-8", "replace")
-        if sandbox.awaits is None:
-            self._answer(sandbox, address, room, request.tools.call(called, arguments))
+    def _tool(self, sandbox: Sandbox, address: int, room: int, question: bytes) -> Any:
+        def answer(to: Sandbox, said: bytes) -> int:
+            self._answer(to, address, room, said)
             return _ANSWERED
 
-        async def answer_later() -> int:
-            answer = await request.tools.call_async(called, arguments)
-            self._answer(current(), address, room, answer)
-            return _ANSWERED
-
-        sandbox.awaits.awaited = (answer_later, ())
-        return PENDING
+        return self._call_tool(sandbox, question, answer, _FAULT)
 
     # ---- Files of the guest's ----
 
