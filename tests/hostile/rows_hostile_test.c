@@ -45,7 +45,7 @@ static int forget(void *user, const void *bytes, size_t count) {
 
 struct result {
     int opened, checked, walked, saved;
-    char message[200];
+    struct husk_error error; /* of the walk; else empty */
     struct husk_backtrace backtrace;
 };
 
@@ -65,7 +65,8 @@ static void use(const uint8_t *bytes, size_t count, struct result *ret) {
     guest_run(lab.sandbox, "trap", NULL, &outcome);
     CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
     ret->walked = husk_sandbox_backtrace(lab.sandbox, &ret->backtrace, &err);
-    snprintf(ret->message, sizeof ret->message, "%s", ret->walked != 0 ? err.message : "");
+    if (ret->walked != 0)
+        ret->error = err;
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &err), err);
     ret->saved = husk_image_save_to(snapshot, forget, &saved, &err);
     CHECK(ret->saved == 0 ? saved > count / 2 : ret->saved == HUSK_E_BAD_IMAGE);
@@ -80,8 +81,8 @@ static void check_result(const struct result *result, uint64_t at) {
                   result->opened == HUSK_E_IMAGE_VERSION,
               "byte %llu: %d", (unsigned long long)at, result->opened);
     CHECK_MSG(!is_bad || (result->walked == HUSK_E_BAD_IMAGE && result->checked != 0 &&
-                          result->backtrace.frames_count == 0 && result->message[0] != '\0'),
-              "byte %llu: %d, %s", (unsigned long long)at, result->walked, result->message);
+                          result->backtrace.frames_count == 0 && result->error.message[0] != '\0'),
+              "byte %llu: %d, %s", (unsigned long long)at, result->walked, result->error.message);
 }
 
 /* An emulated CPU takes 30 times as long, and what is looked at here does not depend on it. */
@@ -197,7 +198,7 @@ TEST(an_error_says_which_row) {
         use(bytes, count, &result);
         CHECK_EQ_I64(result.opened, 0);
         CHECK_STATUS(result.walked, HUSK_E_BAD_IMAGE);
-        CHECK_STR(result.message, cases[i].message);
+        CHECK_STR(result.error.message, cases[i].message);
         CHECK_STATUS(result.checked, HUSK_E_BAD_IMAGE);
         CHECK_EQ_I64(result.saved, cases[i].saved);
         free(bytes);
