@@ -1,7 +1,7 @@
 /*
  * Fuzz target: a byte string as a sequence of API calls. It drives a handful of sandboxes,
  * snapshots and memory images on a scripted VM, and a model beside them: words in five pages of
- * memory, its size, a global, and whether the sandbox is loaded, poisoned or in the middle of a call.
+ * memory, its size, a global, and whether it is loaded, poisoned or in the middle of a call.
  * After each call the status must be the one that husk.h promises, and the sandbox must equal its
  * model. At the end all that was made is freed, and no VM may be left.
  *
