@@ -99,7 +99,7 @@ demo: ## the whole way, on real input: C to wasm to image to a virtual machine
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(BUILD)
 
-fuzz: ## libFuzzer on decoder, image reader and compiler; FUZZ_SECONDS each (60)
+fuzz: ## libFuzzer on all that reads what others made, and on the API; FUZZ_SECONDS each (60)
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-fuzz CMAKE_FLAGS="-DHUSK_FUZZERS=ON -DHUSK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=$$(tools/find-llvm-tool clang)"
 	@tools/run-fuzzers $(BUILD)-fuzz $${FUZZ_SECONDS:-60}
