@@ -43,6 +43,8 @@ DIFFERENT = {
     "standard: the command line": "sys.argv is [''], as in an interactive interpreter",
     "errors: traceback by hand": "CPython 3.11 shows no lines of what -c ran",
     "errors: a hook": "the guest reports exceptions itself, and not by sys.excepthook",
+    "exits: a handler at the exit": "the interpreter goes on after the code: there is no exit",
+    "exits: a destructor at the exit": "the same",
     "exits: an interrupt": "there are no signals in the guest: 1, not 130",
 }
 """Snippets whose answers differ between versions or systems, and why."""
