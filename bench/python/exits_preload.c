@@ -28,8 +28,8 @@ int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t co
 enum { FDS_MAX = 4096, REASONS_MAX = 256 };
 
 static _Thread_local uint64_t inside_ns, exits;
-/* Of the last exits: the kernel's reason (KVM_EXIT_MMIO, …); for KVM_EXIT_IO 256 and the port; -1: a
- * signal came. */
+/* Of the last exits: the kernel's reason (KVM_EXIT_MMIO and so on), 256 and the port for
+ * KVM_EXIT_IO, or -1: a signal came. */
 static _Thread_local int reasons[REASONS_MAX];
 /* What a VCPU and its process share, by the VCPU's descriptor. */
 static struct kvm_run *runs[FDS_MAX];
