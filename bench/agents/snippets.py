@@ -176,7 +176,8 @@ class Peer:
         stopped = answer["trapped"] or "exit"
         exit_code = answer["exit_code"]
         stderr = answer["stderr"]
-        if stopped == "exit" and stderr.rstrip().endswith("MemoryError") and exit_code == 1:
+        last = (stderr.rstrip().splitlines() or [""])[-1]
+        if stopped == "exit" and last.startswith("MemoryError") and exit_code == 1:
             stopped = "memory"  # it has no word for that
         files = {name: base64.b64decode(data) for name, data in answer["files"].items()}
         is_cut = bool(answer["truncated"])
