@@ -28,6 +28,9 @@ IMPORTS = ("numpy", "pandas", "scipy.optimize", "matplotlib")
 
 DIFFERENT = {
     "standard: asyncio": "the runner ends its interpreter, and a destructor fails then",
+    "limits: recursion": "the code begins two frames deeper, so that two fewer are repeated",
+    "limits: recursion of repr": "the runner's native stack of 8 MiB ends before Python's limit",
+    "limits: memory bit by bit": "the runner's heap is then too full to show the exception",
     "exits: a handler at the exit": "the interpreter goes on after the code: there is no exit",
     "exits: a destructor at the exit": "the same",
 }
