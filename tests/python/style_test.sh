@@ -10,7 +10,7 @@ clean() { # NAME COMMAND…
     if "$@" >"$scratch/log" 2>&1; then pass; else fail "$name" "$(tail -n 60 "$scratch/log")"; fi
 }
 # The package's folder has the settings itself: there, husk is its own.
-programs=(examples/python bench/python tests/python)
+programs=(examples/python bench/agents bench/python tests/python)
 for what in check "format --check"; do
     # shellcheck disable=SC2086 # words
     clean "ruff $what: the package" env -C bindings/python "$python" -m ruff $what --no-cache .

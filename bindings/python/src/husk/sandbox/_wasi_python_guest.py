@@ -87,6 +87,18 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
                 file.write(data[place : place + count])
             place += count
 
+    file_types = io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom
+
+    def flush_files():
+        """Write what the code left in files that it did not close. Those of the snapshot are not
+        among the objects that the collector lists."""
+        for thing in gc.get_objects():
+            if issubclass(type(thing), file_types):
+                try:
+                    thing.flush()
+                except BaseException:  # it is closed, or the code's own
+                    pass
+
     def send_files(folder):
         """Give the host the files of a folder: the name of each, then what is in it, in pieces."""
         for path, _folders, names in os.walk(folder, topdown=False):
@@ -250,6 +262,7 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             status = cannot_flush
         if options is not None and options["output"]:
             try:
+                flush_files()
                 send_files("/output")
             except BaseException as error:
                 status = report(error)
