@@ -21,7 +21,8 @@ uint64_t bench_inside_ns(void);
 uint64_t bench_exits(void);
 int bench_host(husk_caller *caller, void *user, const struct husk_value *args,
                struct husk_value *results);
-int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t count);
+int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func,
+                const struct husk_limits *limits, uint32_t count);
 
 static _Thread_local uint64_t inside_ns, exits;
 
@@ -63,7 +64,8 @@ int bench_host(husk_caller *caller, void *user, const struct husk_value *args,
 }
 
 /* func(1, 2), `count` times. -1, and a message, if one did not return. */
-int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t count) {
+int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func,
+                const struct husk_limits *limits, uint32_t count) {
     const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1},
                                        {.type = HUSK_I32, .of.i32 = 2}};
     struct husk_value result;
@@ -72,7 +74,8 @@ int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t co
                                    .args = args,
                                    .args_count = 2,
                                    .results = &result,
-                                   .results_count = 1};
+                                   .results_count = 1,
+                                   .limits = limits};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     for (uint32_t i = 0; i < count; i++) {
