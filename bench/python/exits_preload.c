@@ -23,7 +23,8 @@ uint64_t bench_exits(void);
 int bench_reason(uint64_t exit);
 int bench_host(husk_caller *caller, void *user, const struct husk_value *args,
                struct husk_value *results);
-int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t count);
+int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func,
+                const struct husk_limits *limits, uint32_t count);
 
 enum { FDS_MAX = 4096, REASONS_MAX = 256 };
 
@@ -99,7 +100,8 @@ int bench_host(husk_caller *caller, void *user, const struct husk_value *args,
 }
 
 /* func(1, 2), `count` times. -1, and a message, if one did not return. */
-int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t count) {
+int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func,
+                const struct husk_limits *limits, uint32_t count) {
     const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1},
                                        {.type = HUSK_I32, .of.i32 = 2}};
     struct husk_value result;
@@ -108,7 +110,8 @@ int bench_calls(call_fn call, husk_sandbox *sandbox, husk_func func, uint32_t co
                                    .args = args,
                                    .args_count = 2,
                                    .results = &result,
-                                   .results_count = 1};
+                                   .results_count = 1,
+                                   .limits = limits};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     for (uint32_t i = 0; i < count; i++) {

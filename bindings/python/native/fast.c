@@ -11,6 +11,9 @@
 #include "fast.h"
 
 #include <stddef.h>
+#if PY_VERSION_HEX < 0x030c0000
+#include <cpython/longintrepr.h>
+#endif
 #include <structmember.h>
 
 /* ---- Fast: a prepared call of numbers ---- */
@@ -22,6 +25,9 @@ struct fast {
     struct husk_call *call;
     struct husk_outcome *outcome;
     struct husk_error *err;
+    /* of the call, which keeps them: one place less to look at */
+    struct husk_value *args, *results;
+    size_t args_count, results_count;
     bool is_busy;
 };
 
@@ -43,6 +49,10 @@ static PyObject *fast_new(PyTypeObject *type, PyObject *args, PyObject *keywords
     self->call = (struct husk_call *)(uintptr_t)at[1];
     self->outcome = (struct husk_outcome *)(uintptr_t)at[2];
     self->err = (struct husk_error *)(uintptr_t)at[3];
+    self->args = (struct husk_value *)self->call->args;
+    self->results = self->call->results;
+    self->args_count = self->call->args_count;
+    self->results_count = self->call->results_count;
     return (PyObject *)self;
 }
 
@@ -82,9 +92,25 @@ static PyType_Spec fast_spec = {
     .slots = fast_slots,
 };
 
+/* A small integer, without a call of Python's. */
+static inline bool small_from(PyObject *from, int64_t *ret_number) {
+#if PY_VERSION_HEX >= 0x030c0000
+    if (!PyLong_CheckExact(from) || !PyUnstable_Long_IsCompact((PyLongObject *)from))
+        return false;
+    *ret_number = PyUnstable_Long_CompactValue((PyLongObject *)from);
+#else
+    if (!PyLong_CheckExact(from) || Py_SIZE(from) < -1 || Py_SIZE(from) > 1)
+        return false;
+    *ret_number = Py_SIZE(from) * (int64_t)((PyLongObject *)from)->ob_digit[0];
+#endif
+    return true;
+}
+
 /* An integer of `bits` bits, signed or unsigned, as the signed one. */
-static bool integer_from(PyObject *from, unsigned bits, int64_t *ret_number) {
+static inline bool integer_from(PyObject *from, unsigned bits, int64_t *ret_number) {
     int is_over = 0;
+    if (small_from(from, ret_number))
+        return true;
     if (!PyLong_Check(from))
         return false;
     long long number = PyLong_AsLongLongAndOverflow(from, &is_over);
@@ -127,14 +153,14 @@ PyObject *value_to(const struct husk_value *value) {
     }
 }
 
-static PyObject *results_of(const struct husk_call *call) {
-    if (call->results_count == 0)
+static inline PyObject *results_of(const struct fast *fast) {
+    if (fast->results_count == 1)
+        return value_to(fast->results);
+    if (fast->results_count == 0)
         Py_RETURN_NONE;
-    if (call->results_count == 1)
-        return value_to(call->results);
-    PyObject *all = PyTuple_New((Py_ssize_t)call->results_count);
-    for (size_t i = 0; all != NULL && i < call->results_count; i++) {
-        PyObject *one = value_to(&call->results[i]);
+    PyObject *all = PyTuple_New((Py_ssize_t)fast->results_count);
+    for (size_t i = 0; all != NULL && i < fast->results_count; i++) {
+        PyObject *one = value_to(&fast->results[i]);
         if (one == NULL)
             Py_CLEAR(all);
         else
@@ -147,35 +173,50 @@ static PyObject *results_of(const struct husk_call *call) {
 
 static PyTypeObject *calls_type;
 
+/* Its address tells a thread. */
+static STATIC_TLS char thread_mark;
+
 struct calls {
     PyObject ob_base;
     vectorcallfunc vectorcall;
     PyObject *fallback; /* Sandbox.call, bound */
     struct turn *turn;
     PyObject *known; /* name → Fast */
-    unsigned long thread;
-    bool has_thread;
+    /* The last of them, for which nothing has to be looked up: the name is that of a constant of
+     * the caller's code, and so the same object. The Fast is borrowed from
+     * `known`. */
+    PyObject *last_name;
+    struct fast *last;
+    const char *thread; /* thread_mark of the one whose calls are plain; NULL: no call is */
     const struct husk_limits *limits; /* of calls without any, on that thread */
+    int signal;                       /* that interrupts them (ticks.c); 0: nothing has to */
     PyObject *limits_kept;
 };
 
-/* The prepared call, if this one is plain; NULL: it is not. Any exception is to be cleared. */
-static struct fast *plain_call(const struct calls *self, PyObject *name, PyObject *const *args,
-                               size_t count, PyObject *options) {
-    if (!PyUnicode_CheckExact(name) || self->known == NULL ||
-        (options != NULL && PyTuple_GET_SIZE(options) != 0))
-        return NULL;
-    if (!self->has_thread || self->thread != PyThread_get_thread_ident() || self->turn->is_held ||
-        self->turn->depth != 0)
+/* A name that is not the last one. Python's dictionary keeps the first object of equal names. */
+static __attribute__((noinline)) struct fast *find_known(struct calls *self, PyObject *name) {
+    if (!PyUnicode_CheckExact(name) || self->known == NULL)
         return NULL;
     PyObject *found = PyDict_GetItemWithError(self->known, name);
     if (found == NULL)
         return NULL;
-    struct fast *fast = (struct fast *)found;
-    if (fast->is_busy || count != fast->call->args_count)
+    Py_INCREF(name);
+    Py_XSETREF(self->last_name, name);
+    self->last = (struct fast *)found;
+    return self->last;
+}
+
+/* The prepared call, if this one is plain; NULL: it is not. Any exception is to be cleared. */
+static inline struct fast *plain_call(struct calls *self, PyObject *name, PyObject *const *args,
+                                      size_t count, PyObject *options) {
+    if ((options != NULL && PyTuple_GET_SIZE(options) != 0) || self->thread != &thread_mark ||
+        self->turn->is_held || self->turn->depth != 0)
+        return NULL;
+    struct fast *fast = name == self->last_name ? self->last : find_known(self, name);
+    if (fast == NULL || fast->is_busy || count != fast->args_count)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        if (!value_from(args[i], (struct husk_value *)&fast->call->args[i]))
+        if (!value_from(args[i], &fast->args[i]))
             return NULL;
     return fast;
 }
@@ -192,13 +233,17 @@ static PyObject *fast_run(struct calls *self, struct fast *fast) {
     turn->depth++;
     fast->is_busy = true;
     int status = 0;
+    const int signal = self->signal;
+    const uint64_t around_ticks = signal != 0 ? ticks_enter(signal) : 0;
     Py_BEGIN_ALLOW_THREADS;
     status = husk_call(fast->sandbox, fast->call, fast->outcome, fast->err);
+    if (signal != 0)
+        ticks_leave(around_ticks);
     Py_END_ALLOW_THREADS;
     fast->is_busy = false;
     turn->depth--;
     if (status == 0 && fast->outcome->kind == HUSK_RETURNED)
-        result = results_of(fast->call);
+        result = results_of(fast);
     else
         result = PyObject_CallMethod(fast->prepared, "finish", "i", status);
     turn->is_held = false;
@@ -246,27 +291,35 @@ static PyObject *calls_add(PyObject *object, PyObject *args) {
     if (!PyArg_ParseTuple(args, "UO!", &name, fast_type, &fast) ||
         PyDict_SetItem(self->known, name, fast) != 0)
         return NULL;
+    self->last = NULL; /* it may have been the one that this replaced */
+    Py_CLEAR(self->last_name);
     Py_RETURN_NONE;
 }
 
 static PyObject *calls_allow(PyObject *object, PyObject *args) {
     struct calls *self = (struct calls *)object;
     unsigned long long limits = 0;
-    unsigned long thread = 0;
     PyObject *kept = NULL;
-    if (!PyArg_ParseTuple(args, "kKO", &thread, &limits, &kept))
+    int signal = 0;
+    if (!PyArg_ParseTuple(args, "KOi", &limits, &kept, &signal))
         return NULL;
-    self->thread = thread;
-    self->has_thread = true;
+    self->thread = &thread_mark;
+    self->signal = signal;
     self->limits = (const struct husk_limits *)(uintptr_t)limits;
     Py_XSETREF(self->limits_kept, Py_NewRef(kept));
     Py_RETURN_NONE;
 }
 
+static void calls_stop(struct calls *self) {
+    self->thread = NULL;
+    self->last = NULL;
+    Py_CLEAR(self->last_name);
+}
+
 static PyObject *calls_forget(PyObject *object, PyObject *unused) {
     (void)unused;
     struct calls *self = (struct calls *)object;
-    self->has_thread = false;
+    calls_stop(self);
     PyDict_Clear(self->known);
     Py_RETURN_NONE;
 }
@@ -282,7 +335,7 @@ static int calls_traverse(PyObject *object, visitproc visit, void *arg) {
 
 static int calls_clear(PyObject *object) {
     struct calls *self = (struct calls *)object;
-    self->has_thread = false;
+    calls_stop(self);
     Py_CLEAR(self->fallback);
     Py_CLEAR(self->known);
     Py_CLEAR(self->limits_kept);
@@ -301,8 +354,8 @@ static void calls_free(PyObject *object) {
 static PyMethodDef calls_methods[] = {
     {"add", calls_add, METH_VARARGS, "add(name, fast): calls of this name are plain."},
     {"allow", calls_allow, METH_VARARGS,
-     "allow(thread, limits, kept): calls on this thread are plain, with these limits (an "
-     "address)."},
+     "allow(limits, kept, signal): calls on this thread are plain, with these limits (an address); "
+     "a signal interrupts them now and then, unless it is 0."},
     {"forget", calls_forget, METH_NOARGS, "No call is plain any more."},
     {NULL, NULL, 0, NULL},
 };

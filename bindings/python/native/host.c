@@ -158,6 +158,7 @@ static int visit_serve(const struct visit *visit) {
 /* husk_host_func.fn: `user` is a Host, which the sandbox keeps. */
 static int host_serve(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {
+    const uint64_t ticked = ticks_pause();
     PyGILState_STATE gil = PyGILState_Ensure();
     struct turn *turn = husk_sandbox_user(husk_caller_sandbox(caller));
     struct visit visit = {user, turn, NULL, caller, args, results};
@@ -173,6 +174,7 @@ static int host_serve(husk_caller *caller, void *user, const struct husk_value *
     Py_DECREF(turn);
     Py_DECREF(visit.self);
     PyGILState_Release(gil);
+    ticks_leave(ticked);
     return status;
 }
 

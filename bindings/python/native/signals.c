@@ -8,18 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a handler raised while a guest of this thread ran, until its call has ended. */
-static _Thread_local PyObject *raised;
-
-PyObject *raised_begin(void) {
-    PyObject *around = raised;
-    raised = NULL;
-    return around;
-}
-
-void raised_end(PyObject *around) {
-    Py_XSETREF(raised, around);
-}
+STATIC_TLS PyObject *raised;
 
 void raised_keep(PyObject *error) {
     Py_XSETREF(raised, error);
@@ -51,6 +40,7 @@ static atomic_bool has_ended;
 static int hook(void *user) {
     if (atomic_load(&has_ended))
         return 0;
+    const uint64_t ticked = ticks_pause();
     PyGILState_STATE state = PyGILState_Ensure();
     int answer = PyErr_CheckSignals();
     if (answer == 0 && user != NULL) {
@@ -61,6 +51,7 @@ static int hook(void *user) {
     if (PyErr_Occurred() != NULL)
         raised_keep(error_take());
     PyGILState_Release(state);
+    ticks_leave(ticked);
     return answer;
 }
 
@@ -119,7 +110,15 @@ static PyObject *insist(PyObject *module, PyObject *const *args, Py_ssize_t coun
     return NULL;
 }
 
+static PyObject *start_ticks(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(ticks_start());
+}
+
 static PyMethodDef functions[] = {
+    {"start_ticks", start_ticks, METH_NOARGS,
+     "Whether plain calls of this thread, the main one, can be interrupted now and then."},
     {"hook", hook_address, METH_NOARGS, "The address of the function for husk_limits.interrupted."},
     {"end_hook", hook_end, METH_NOARGS, "The interpreter ends."},
     {"keep", (PyCFunction)(void (*)(void))keep, METH_FASTCALL,

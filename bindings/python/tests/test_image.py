@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -231,3 +234,78 @@ def test_exports_are_read_once(image_of: Compile) -> None:
     image = image_of('(module (func (export "f")))')
     first, second = husk.Sandbox(image), husk.Sandbox(image)
     assert first.image.exports is second.image.exports is image.exports
+
+
+OPENS_SHARED = """
+import sys, husk
+fd = int(sys.argv[1])
+for options in ({}, {"skips_hash": True}):
+    with husk.Image.open(fd, **options) as image, husk.Sandbox(image) as sandbox:
+        print(sandbox.memory.read(0, 6), sandbox.call("read"), image.is_snapshot)
+try:
+    open(f"/proc/self/fd/{fd}", "r+b", buffering=0).write(b"x")
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_an_image_is_shared_with_another_process(image_of: Compile) -> None:
+    module = """(module (memory (export "memory") 1) (data (i32.const 0) "before")
+      (func (export "read") (result i32) (i32.load8_u (i32.const 0))))"""
+    image = image_of(module)
+    with husk.Sandbox(image) as sandbox:
+        sandbox.memory.write(0, b"after!")
+        snapshot = sandbox.snapshot()
+    for one, text in ((image, b"before"), (snapshot, b"after!")):
+        fd = one.share()
+        try:
+            assert not os.get_inheritable(fd)
+            seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+            assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) & seals == seals
+            command = [sys.executable, "-c", OPENS_SHARED, str(fd)]
+            done = subprocess.run(
+                command, pass_fds=[fd], capture_output=True, text=True, timeout=60
+            )
+            expected = f"{text!r} {text[0]} {one.is_snapshot}\n" * 2 + f"{errno.EPERM}\n"
+            assert done.stdout == expected, done.stderr
+        finally:
+            os.close(fd)
+
+
+def test_images_that_cannot_be_shared(image_of: Compile) -> None:
+    image = husk.Image.open(image_of("(module)").to_bytes(), serves_once=True)
+    with pytest.raises(husk.StateError):
+        image.share()
+    image.close()
+    with pytest.raises(husk.StateError, match="closed"):
+        image.share()
+    with pytest.raises(husk.StateError, match="closed"):
+        image.check()
+
+
+def test_check_finds_what_opening_leaves(image_of: Compile) -> None:
+    """A bad row of backtraces, or name: the image opens, and its guest runs."""
+    image = image_of(
+        '(module (func (export "trap") unreachable) (func (export "f") (result i32) i32.const 5))'
+    )
+    image.check()
+    raw = bytearray(image.to_bytes())
+    found: dict[str, int] = {}
+    opened = False
+    for at in range(min(len(raw), 2048)):
+        raw[at] ^= 0xFF
+        try:
+            with husk.Image.open(raw, examine=True, skips_hash=True) as damaged:
+                opened = True
+                damaged.check()
+        except husk.BadImageError as error:
+            if opened:
+                found.setdefault(error.message.split()[0], at)
+        except husk.Error:
+            pass
+        opened = False
+        raw[at] ^= 0xFF
+    assert {"code", "unwind", "function"} <= found.keys()
+    raw[found["unwind"]] ^= 0xFF
+    with husk.Image.open(raw, skips_hash=True) as damaged, husk.Sandbox(damaged) as sandbox:
+        assert sandbox.call("f") == 5

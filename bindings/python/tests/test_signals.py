@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -329,3 +330,57 @@ def test_a_progress_function_that_raises_ends_the_compiling(wat: Wat) -> None:
     with pytest.raises(Trial):
         husk.compile(module, level=3, progress=fails)
     assert len(begun) == 1 and time.monotonic() - begun[0] < 1
+
+
+# ---- Calls of numbers, which husk._fast makes ----
+
+
+@pytest.fixture
+def plain(sandbox: husk.Sandbox) -> husk.Sandbox:
+    """A sandbox whose next calls are plain ones: both functions were called before."""
+    for name in ("spin", "hosted", "wait"):
+        with pytest.raises(husk.DeadlineExceeded):
+            sandbox.call(name, timeout=0.001)
+        sandbox.restore(sandbox.image)
+    assert sandbox.call("work", 1) == sandbox.call("work", 1) == 1
+    return sandbox
+
+
+@pytest.mark.parametrize("idle_seconds", [0, 1.3])
+@pytest.mark.parametrize("name", ["spin", "wait"])
+def test_ctrl_c_ends_a_plain_call(plain: husk.Sandbox, name: str, idle_seconds: float) -> None:
+    """Another thread gets the signal, so only the period helps; after a pause, who keeps it sleeps
+    at first."""
+    took = []
+    for _ in range(3):
+        time.sleep(idle_seconds)
+        ends = threading.Timer(5, plain.interrupt)
+        ends.start()
+        with Sender(to_itself) as sender, pytest.raises(KeyboardInterrupt):
+            plain.call(name)
+        took.append(time.monotonic() - sender.sent_at - 0.03)
+        ends.cancel()
+        plain.restore(plain.image)
+    assert min(took) < SECONDS_MAX
+
+
+def test_a_host_function_of_a_plain_call_is_left_alone(image_of: Compile) -> None:
+    """A system call that signals end (usleep()) is whole, and the guest is interrupted after it."""
+    usleep = ctypes.CDLL(None, use_errno=True).usleep
+    slept: list[int] = []
+    imports = husk.Imports(unknown="trap")
+    imports.func("env", "host", lambda: slept.append(usleep(100_000)), params=[], results=[])
+    module = """(module (import "env" "host" (func $host))
+      (func (export "hosted") call $host) (func (export "spins") call $host (loop br 0)))"""
+    with husk.Sandbox(image_of(module), imports) as sandbox:
+        for _ in range(3):
+            sandbox.call("hosted")
+        assert slept == [0, 0, 0]
+        with pytest.raises(husk.DeadlineExceeded):
+            sandbox.call("spins", timeout=0.001)
+        sandbox.restore(sandbox.image)
+        ends = threading.Timer(5, sandbox.interrupt)
+        ends.start()
+        with Sender(to_itself), pytest.raises(KeyboardInterrupt):
+            sandbox.call("spins")
+        ends.cancel()

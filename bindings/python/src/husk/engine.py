@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class Engine(Closing):
             path = ffi.new("char[]", c_path(hypervisor_path))
         options.hypervisor_path = path
         options.kick_signal = kick_signal
+        self.kick_signal = kick_signal or signal.SIGRTMIN + 6
         options.pool_max = pool_max if pool_max > 0 else -1
         options.measure_times = measure_times
         # Alive as long as the engine: objects that share it keep this one, too.

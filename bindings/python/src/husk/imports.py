@@ -309,6 +309,7 @@ class Imports:
         self._pointer = owned(out[0], "husk_imports_free")
         self._functions: list[HostFunction] = []
         self._kept: list[Any] = []
+        self.has_wasi = False
         self.externs = ExternTable()
         self._unknown: Literal["refuse", "trap"] = "refuse"
         if unknown != "refuse":
@@ -426,6 +427,7 @@ class Imports:
         no openat2()).
         """
         self.keep(imports_wasi(self._pointer, wasi))
+        self.has_wasi = True
 
     def match(self, item: Extern) -> None:
         """Raise LinkError if the set does not define this import of a module."""

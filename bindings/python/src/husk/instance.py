@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from _thread import get_ident
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -28,7 +27,7 @@ from husk.exports import Exported
 from husk.handles import Closing, Uncopied, address, new, owned, pointer_of
 from husk.image import Image, Snapshot
 from husk.imports import HostFunction, Imports
-from husk.limits import Limits, limits_given, limits_of
+from husk.limits import Limits, limits_given, limits_of, limits_of_plain
 from husk.memory import Globals, Memories, Memory, Tables
 from husk.pending import Waiting, resume
 from husk.sandbox_options import LargePages, sandbox_options
@@ -58,6 +57,7 @@ class _Given:
 
     def __init__(self, imports: Imports) -> None:
         self.kept = imports.kept()
+        self.has_wasi = imports.has_wasi
         self.externs = ExternTable(imports.externs)
 
 
@@ -250,8 +250,9 @@ class Sandbox(Turns, WasiOfSandbox, Uncopied, Closing):
         is_plain = limits is None and timeout is None
         limits = limits_of(limits, timeout)
         if is_plain:  # and so are the next ones on this thread: husk._fast makes them
-            theirs = 0 if limits is None else address(limits.struct)
-            self._calls.allow(get_ident(), theirs, limits)
+            has_wasi = self._imports is not None and self._imports.has_wasi
+            kept, kick = limits_of_plain(limits, 0 if has_wasi else self._engine.kick_signal)
+            self._calls.allow(0 if kept is None else address(kept.struct), kept, kick)
         prepared = self._prepared.get(name)
         if prepared is None:
             prepared = self._prepare(name)

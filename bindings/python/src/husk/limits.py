@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from husk import signals
+from husk._fast import start_ticks
 from husk._native import ffi, lib
 from husk.errors import check, error_new
 from husk.handles import Callback, new, owned
@@ -149,6 +150,8 @@ class Limits:
 
 
 _NONE = Limits().on_main_thread()
+_TICKED = Limits().on_main_thread()
+_TICKED.struct.interrupted_ns = 0
 
 
 def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
@@ -160,6 +163,15 @@ def limits_of(limits: Limits | None, timeout: float | None) -> Limits | None:
         return _NONE
     given = limits_given(limits, timeout)
     return None if given is None else given.on_main_thread()
+
+
+def limits_of_plain(limits: Limits | None, kick_signal: int) -> tuple[Limits | None, int]:
+    """For plain calls (husk._fast): their limits, and the signal that interrupts them, or 0.
+    limits: limits_of(None, None). kick_signal: of the engine; 0 where a signal might disturb what
+    the guest calls, as it is no period of the library's, which only interrupts the guest."""
+    if limits is _NONE and kick_signal != 0 and start_ticks():
+        return _TICKED, kick_signal
+    return limits, 0
 
 
 def limits_given(limits: Limits | None, timeout: float | None) -> Limits | None:

@@ -14,14 +14,12 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import tempfile
-import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from husk.errors import GuestViolation, LimitError, StateError
 from husk.imports import PENDING, Caller, Imports
 from husk.sandbox._channel import RequestChannel
+from husk.sandbox._input import folder_for
 from husk.values import I32, I64
 from husk.wasi import Callback, Dir, Wasi
 
@@ -46,9 +44,8 @@ class Channel(RequestChannel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.input = Path(tempfile.mkdtemp(prefix="husk-input-"))
+        self.input = folder_for(self)
         """The host's folder that is the guest's /input."""
-        weakref.finalize(self, shutil.rmtree, self.input, ignore_errors=True)
         self.answer = 0
         """Of the last request: its exit code, and a bit if memory ran out."""
         self.errors: list[bytes] = []  # output while no request runs: of a guest that is prepared
