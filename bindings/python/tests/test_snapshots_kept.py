@@ -15,7 +15,7 @@ import pytest
 from conftest import Compile, Wat
 
 import husk
-from husk.sandbox import _snapshots, _wasi_python
+from husk.sandbox import _maker, _snapshots, _wasi_python
 from husk.sandbox._snapshots import Snapshots
 from husk.sandbox._wasi_python import WasiPython
 from husk.sandbox._wasi_python_package import (
@@ -238,18 +238,18 @@ def test_levels(
     # Modules of less than 4 KiB are optimised at once.
     text = MODULE_TEXT.replace("(memory 1)", f'(memory 1) (data (i32.const 0) "{"x" * 5000}")')
     _publish(tmp_path, monkeypatch, {MODULE: wat(text), LIBRARY: _library()})
-    monkeypatch.setattr(_wasi_python, "_LOOK_SECONDS", 0.2)
-    monkeypatch.setattr(_wasi_python, "_LOOKS_BETWEEN_READS", 5)  # as the file was just written
+    monkeypatch.setattr(_maker, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(_maker, "_LOOKS_BETWEEN_READS", 5)  # as the file was just written
     said: list[str] = []
 
-    def snapshot(maker: object, image: husk.Image) -> husk.Image:
+    def snapshot(maker: object, image: husk.Image, patience: object) -> husk.Image:
         with husk.Sandbox(image) as sandbox:
             sandbox.start()
             made = sandbox.snapshot()
             made.note = b'{"inbox": 1}'
             return made
 
-    monkeypatch.setattr(_wasi_python._Maker, "_snapshot", snapshot)
+    monkeypatch.setattr(_wasi_python._Maker, "snapshot", snapshot)
 
     def prepare(level: int | None = None) -> _wasi_python.WasiPythonPrepared:
         said.clear()

@@ -13,6 +13,7 @@ from agents_guest import Collected, Progress, Tools, kept_folder, package_folder
 
 import husk
 from husk.sandbox import _wasi_python_wire
+from husk.sandbox._patience import Patience
 from husk.sandbox._wasi_python import WasiPython, WasiPythonPrepared
 from husk.sandbox._wasi_python_wire import INBOX_BYTES
 
@@ -461,10 +462,10 @@ def test_a_newer_snapshot_is_made_of_the_optimised_image(
     """The quick image stands for the optimised one, which takes far longer to compile."""
     progress: Progress = []
     maker = prepared._maker
-    quick = maker._compile(0)
+    quick = maker._compile(0, Patience())
     monkeypatch.setattr(maker._cache, "find", lambda *_file, **_options: None)
     monkeypatch.setattr(maker._snapshots, "folder", tmp_path)
-    monkeypatch.setattr(maker, "_on_progress", lambda *what: progress.append(what))
+    monkeypatch.setattr(maker, "on_progress", lambda *what: progress.append(what))
     monkeypatch.setattr(maker, "_names", [])
     monkeypatch.setattr(maker, "_warm", [])
     waiting = WasiPythonPrepared(prepared.image, maker, seeks_newer=True)

@@ -36,7 +36,8 @@ class CompileOptions(TypedDict, total=False):
     exactly as in the standard. cpu: LLVM's name of a CPU; None is this machine, "x86-64-v2" for
     images that move. disable: features that the module must not use ("simd", or several). threads:
     0 is one for each core, at most 8. cpu_limit: seconds of CPU time; None: 600. memory_limit:
-    bytes; 0: 8 GiB. progress: called with (functions done, of all). worker: the program
+    bytes; 0: 8 GiB. progress: called with (functions done, of all). goes_on: asked 50 times a
+    second; when it says False, compiling ends by OutOfTimeError. worker: the program
     husk-compile-worker; None: that of this package. allow_uncontained: compile also where the
     kernel has no seccomp filters, so for trusted modules.
 
@@ -53,6 +54,7 @@ class CompileOptions(TypedDict, total=False):
     cpu_limit: float | None
     memory_limit: int
     progress: Callable[[int, int], object] | None
+    goes_on: Callable[[], bool] | None
     worker: PathLike | None
     allow_uncontained: bool
     optimise_in_background: bool
@@ -76,15 +78,18 @@ def wasm_bytes(wasm: Buffer | PathLike) -> bytes:
 class _Progress:
     """The function that is told of progress. What it raises comes out of the compiling."""
 
-    def __init__(self, function: Callable[[int, int], object]) -> None:
+    def __init__(
+        self, function: Callable[[int, int], object], goes_on: Callable[[], bool] | None
+    ) -> None:
         if not callable(function):
             raise TypeError(f"progress: a {type(function).__name__} cannot be called")
         self.function = function
+        self._asked = goes_on
         self.raised: BaseException | None = None
 
     def goes_on(self) -> bool:
         """Whether to go on compiling."""
-        return self.raised is None
+        return self.raised is None and (self._asked is None or self._asked())
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
@@ -149,9 +154,11 @@ class Options:
         take()
         if get_ident() == signals.main_thread:  # a signal's handler that raises ends the compiling
             self._ask(None)
-        progress = given.get("progress")
+        progress, goes_on = given.get("progress"), given.get("goes_on")
+        if goes_on is not None:
+            self._ask(goes_on)
         if progress is not None:
-            self._progress = _Progress(progress)
+            self._progress = _Progress(progress, goes_on)
             self._kept.append(ffi.new_handle(self._progress))
             self.struct.progress = lib.husk_py_progress
             self.struct.progress_user = self._kept[-1]

@@ -16,6 +16,7 @@ from husk.sandbox._files import Collected, OutputFolder, Quota, checked, folder_
 from husk.sandbox._http_tool import Http
 from husk.sandbox._interpreter import Request
 from husk.sandbox._modules import STANDARD, interpreter_of, prepared
+from husk.sandbox._patience import Patience
 from husk.sandbox._result import OnOutput, Result, Sink, why_stopped
 from husk.sandbox._tools import Tools
 
@@ -50,10 +51,11 @@ class Sandbox:
     goes, which replaces that of the run before. memory: bytes, such as "256Mi" (heap_size is the
     same). deadline, cpu: seconds of a run; None: no limit. output_max: bytes of stdout and of
     stderr. max_file_size, max_total_size, max_file_count: of files, in and out. on_progress: told
-    what is being compiled and imported, once for each cache folder.
+    what is being compiled and imported, once for each cache folder. prepare_deadline: seconds that
+    the first run may take for that; None: no limit, for the first compiling ever takes minutes.
 
-    One thread at a time may use it. Raises ModuleNotFoundError (at the first run) if the module's
-    package is not installed.
+    One thread at a time may use it. At the first run it raises ModuleNotFoundError if the module's
+    package is not installed, husk.OutOfTimeError, a TimeoutError, if prepare_deadline was over.
     """
 
     MAX_CODE_SIZE: int = 10 * 1024 * 1024
@@ -82,6 +84,7 @@ class Sandbox:
         level: int | None = None,
         engine: Engine | None = None,
         on_progress: Progress | None = None,
+        prepare_deadline: float | None = None,
     ) -> None:
         if backend.strip().lower() not in _BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}. Expected 'wasm'.")
@@ -100,6 +103,8 @@ class Sandbox:
             "level": level,
             "on_progress": on_progress,
         }
+        Patience(prepare_deadline)  # or it raises
+        self._prepare_deadline = prepare_deadline
         self._deadline, self._cpu = deadline, cpu
         self._output_max = size_of(output_max, "output_max")
         self._input_dir = input_dir
@@ -121,14 +126,23 @@ class Sandbox:
 
     # ---- What the guest may use ----
 
-    def register_tool(self, name_or_tool: Any, callback: Callable[..., Any] | None = None) -> None:
+    def register_tool(
+        self,
+        name_or_tool: Any,
+        callback: Callable[..., Any] | None = None,
+        *,
+        own_thread: bool = True,
+    ) -> None:
         """Let guests call a function of the host: call_tool("name", key=value). It may be a
         coroutine. Arguments are checked against its annotations and defaults.
 
-        A name and a function, a function alone, or an object with `name` and `func`. Raises
-        TypeError: an annotation that no value of JSON is like.
+        A name and a function, a function alone, or an object with `name` and `func`. own_thread: a
+        function that is no coroutine runs on a thread of its own, so that a run ends at its
+        deadline, also if the function does not return. False: it runs on the thread that called
+        run(), or on that of the loop, and holds the run up. Raises TypeError: an annotation that no
+        value of JSON is like.
         """
-        self._tools.register(name_or_tool, callback)
+        self._tools.register(name_or_tool, callback, has_thread=own_thread)
 
     def allow_domain(self, target: str, methods: Sequence[str] | None = None) -> None:
         """Let guests make HTTP requests to an origin, by http_get() and http_post(). Nothing is
@@ -189,7 +203,8 @@ class Sandbox:
         from husk import aio
 
         self._check(code)
-        sandbox = await aio.on_worker(self, lambda: self._ready(fresh))
+        patience = Patience(self._prepare_deadline)
+        sandbox = await aio.on_worker(self, lambda: self._ready(fresh, patience), patience.end)
         job = _Job(self, files, output, _given(deadline, self._deadline), _given(cpu, self._cpu))
         job.begin(cancel, on_output)
         try:
@@ -235,14 +250,16 @@ class Sandbox:
                 f"code exceeds maximum size ({len(code)} > {self.MAX_CODE_SIZE} bytes)"
             )
 
-    def _ready(self, fresh: bool) -> husk.instance.Sandbox:
+    def _ready(self, fresh: bool, patience: Patience | None = None) -> husk.instance.Sandbox:
         """The sandbox, in the state from which the code starts."""
+        patience = patience or Patience(self._prepare_deadline)
+        options = {**self._options, "patience": patience}
         if self._sandbox is None:
-            return self._new(prepared(self._interpreter, self._imports, **self._options))
+            return self._new(prepared(self._interpreter, self._imports, **options))
         if fresh or self._is_broken:
             if self._base is self._prepared.image and self._prepared.may_be_replaced:
                 now = self._prepared
-                best = prepared(self._interpreter, self._imports, **self._options, now=now)
+                best = prepared(self._interpreter, self._imports, **options, now=now)
                 if best is not now:
                     return self._new(best)
             assert self._base is not None
@@ -370,12 +387,15 @@ class _Job:
     def begin(self, cancel: Cancel | None, on_output: OnOutput | None) -> None:
         sandbox = self._sandbox
         self._sinks = [Sink(name, sandbox._output_max, on_output) for name in ("stdout", "stderr")]
-        end = None if self._deadline is None else time.monotonic() + self._deadline
+        wait = self._deadline
+        if wait is None and self._cpu is not None:
+            wait = max(1.0, 10 * self._cpu)  # as Limits() has it for what waits
+        end = None if wait is None else time.monotonic() + wait
         sandbox._http.begin(end, cancel)
         self.request = Request(
             stdout=self._sinks[0].write,
             stderr=self._sinks[1].write,
-            tools=sandbox._tools.of_request(end),
+            tools=sandbox._tools.of_request(end, cancel),
             files=self._given,
             output=None if self._collected is None else self._collected.add,
             limits=Limits(wall=self._deadline, cpu=self._cpu, cancel=cancel),

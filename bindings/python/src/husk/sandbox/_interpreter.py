@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import husk
+    from husk.sandbox._patience import Patience
 
 Progress = Callable[[str, float], object]
 """Called with what is being done ("compile", "initialise", "import numpy") and how far it is, 0 to
@@ -120,8 +121,12 @@ class Interpreter(Protocol):
         on_progress: Progress | None = None,
         level: int | None = None,
         memory_max: int = 0,
+        patience: Patience | None = None,
     ) -> Prepared:
         """The snapshot in which these modules are imported: from the cache, or made now.
+
+        memory_max: of the guest that imports them. patience: says whether somebody still waits: all
+        steps ask it, and raise OutOfTimeError.
 
         Kept by the module's hash, the imports, Husk's version, and the CPU. Raises
         ModuleNotFoundError (the package with the guest is not installed: the message says what to

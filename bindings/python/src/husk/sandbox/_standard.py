@@ -11,18 +11,18 @@ import hashlib
 import importlib.util
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from husk.aio import Run
-from husk.cache import Cache, default_folder
+from husk.cache import default_folder
+from husk.compiler import CompileOptions
 from husk.errors import Exited, Pending, StateError
 from husk.instance import Sandbox
 from husk.limits import Limits
 from husk.sandbox._channel import channel_of
-from husk.sandbox._snapshots import Snapshots, background_is_allowed
+from husk.sandbox._maker import FromMaker, Maker
+from husk.sandbox._patience import Patience
 from husk.sandbox._standard_wire import Channel, imports_with
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ PUBLISHED = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
 """SHA-256 of the module in version 0.1.0 of the package."""
 
 STACK_BYTES = 16 << 20
-_OPTIMISED = 2
-_LOOK_SECONDS = 2.0
+_SHARED = Path(__file__).with_name("_guest_shared.py")
 _GUEST = Path(__file__).with_name("_standard_guest.py")
 _BEGIN = "import sys; exec(compile(sys.argv[2], '<host>', 'exec'), {})"
 _COMPILE_CPU_SECONDS = 3600
@@ -64,37 +63,28 @@ class StandardPython:
         on_progress: Progress | None = None,
         level: int | None = None,
         memory_max: int = 0,
+        patience: Patience | None = None,
     ) -> StandardPrepared:
         """The snapshot in which the modules are imported: from the cache, or made now.
 
         level: of optimisation. None: the optimised one if it is there, else the quick one, while
-        the optimised one is compiled behind. Raises PackageMissingError; ImportError; husk.Error.
+        the optimised one is compiled behind. Raises PackageMissingError; ImportError; husk.Error;
+        OutOfTimeError (the patience was over).
         """
-        folder = default_folder() if cache_folder is None else Path(cache_folder)
-        told = on_progress or (lambda _what, _part: None)
         module = self._find()
-        snapshots = Snapshots(folder / "sandbox", engine)
-        args = ("python", "-I", "-c", _BEGIN, json.dumps(list(imports)), _GUEST.read_text())
-
-        def make() -> Image:
-            image = _compiled(module, folder, engine, told, level)
-            told("initialise", 0.0)
-            return _snapshot(image, args, imports, engine, memory_max)
-
-        digest = _digest_of(module)
-
-        def optimised(*, is_first: bool = False) -> StandardPrepared | None:
-            key = snapshots.key(digest, args, _OPTIMISED)
-            image = snapshots.find(key) if is_first else None
-            if image is None and not _has_optimised(module, folder, engine):
-                return None
-            return StandardPrepared(image or snapshots.make(key, make, told), args, engine)
-
-        found = optimised(is_first=True) if level is None else None
-        if found is not None:
-            return found
-        image = snapshots.make(snapshots.key(digest, args, level or 0), make, told)
-        return StandardPrepared(image, args, engine, optimised if level is None else None)
+        names = json.dumps(list(imports))
+        text = _SHARED.read_text() + _GUEST.read_text()
+        maker = _Maker(
+            args=("python", "-I", "-c", _BEGIN, names, text),
+            imports=imports,
+            module=module,
+            engine=engine,
+            folder=default_folder() if cache_folder is None else Path(cache_folder),
+            on_progress=on_progress,
+            memory_max=memory_max,
+        )
+        image, seeks_newer = maker.prepare(level, patience or Patience())
+        return StandardPrepared(image, maker, seeks_newer=seeks_newer)
 
     def _find(self) -> Path:
         given = self.module_path or os.environ.get("HUSK_STANDARD_PYTHON")
@@ -122,92 +112,63 @@ def _digest_of(module: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _has_optimised(module: Path, folder: Path, engine: Engine | None) -> bool:
-    image = Cache(folder, engine=engine).find(
-        module, level=_OPTIMISED, cpu_limit=_COMPILE_CPU_SECONDS
-    )
-    if image is not None:
-        image.close()
-    return image is not None
-
-
-def _compiled(
-    module: Path, folder: Path, engine: Engine | None, told: Progress, level: int | None
-) -> Image:
-    """The image; without a level whichever is there, and the optimised one is compiled behind."""
-    if level is None and not background_is_allowed():
-        level = _OPTIMISED if _has_optimised(module, folder, engine) else 0
-    compiled = Cache(folder, engine=engine).compile_file(
-        module,
-        level=_OPTIMISED if level is None else level,
-        cpu_limit=_COMPILE_CPU_SECONDS,
-        optimise_in_background=level is None,
-        progress=lambda done, of: told("compile", done / max(1, of)),
-    )
-    return compiled.image
-
-
-def _snapshot(
-    image: Image,
-    args: tuple[str, ...],
-    names: tuple[str, ...],
-    engine: Engine | None,
-    memory_max: int,
-) -> Image:
-    channel = Channel()
-    imports = imports_with(channel, args, 0, engine)
-    with Sandbox(image, imports, stack=STACK_BYTES, memory_max=memory_max) as sandbox:
-        try:
-            sandbox.call("_start")
-        except Pending as pending:
-            snapshot = sandbox.snapshot()
-            snapshot.note = json.dumps(pending.args_of_call).encode()
-            return snapshot
-        except Exited as error:
-            lines = b"".join(channel.errors).decode("utf-8", "replace").strip().splitlines()
-            last = lines[-1] if lines else str(error)
-            if last.startswith(("ModuleNotFoundError", "ImportError")):
-                raise ImportError(f"the guest cannot import {', '.join(names)}: {last}") from None
-            raise StateError("the guest could not be prepared: " + "\n".join(lines)) from None
-    raise StateError("the guest could not be prepared: it ended")
-
-
-class StandardPrepared:
-    """A snapshot that is ready for code. Any number of threads may use it."""
+class _Maker(Maker):
+    label = StandardPython.name
+    limits: ClassVar[CompileOptions] = {"cpu_limit": _COMPILE_CPU_SECONDS}
 
     def __init__(
-        self,
-        image: Image,
-        args: tuple[str, ...],
-        engine: Engine | None,
-        optimised: Callable[[], StandardPrepared | None] | None = None,
+        self, *, args: tuple[str, ...], imports: tuple[str, ...], module: Path, **given: Any
     ) -> None:
-        self.image = image
-        self.may_be_replaced = optimised is not None
-        self._optimised = optimised
-        self._looked = time.monotonic()
+        super().__init__(module=module, parts=(_digest_of(module), args), **given)
+        self.args = args
+        self._imports = imports
+
+    def snapshot(self, image: Image, patience: Patience) -> Image:
+        self.on_progress("initialise", 0.0)
+        channel = Channel()
+        imports = imports_with(channel, self.args, 0, self.engine)
+        with (
+            patience.bounds("initialise, and import what was wanted"),
+            Sandbox(image, imports, stack=STACK_BYTES, memory_max=self.memory_max) as sandbox,
+        ):
+            try:
+                sandbox.call("_start", limits=patience.limits())
+            except Pending as pending:
+                snapshot = sandbox.snapshot()
+                snapshot.note = json.dumps(pending.args_of_call).encode()
+                return snapshot
+            except Exited as error:
+                self._failed(channel, error)
+        raise StateError("the guest could not be prepared: it ended")
+
+    def _failed(self, channel: Channel, error: Exited) -> NoReturn:
+        lines = b"".join(channel.errors).decode("utf-8", "replace").strip().splitlines()
+        last = lines[-1] if lines else str(error)
+        if last.startswith(("ModuleNotFoundError", "ImportError")):
+            names = ", ".join(self._imports)
+            raise ImportError(f"the guest cannot import {names}: {last}") from None
+        raise StateError("the guest could not be prepared: " + "\n".join(lines)) from None
+
+
+class StandardPrepared(FromMaker[_Maker]):
+    """A snapshot that is ready for code. Any number of threads may use it."""
+
+    def __init__(self, image: Image, maker: _Maker, *, seeks_newer: bool) -> None:
+        super().__init__(image, maker, seeks_newer=seeks_newer)
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
-        self._args = args
-        self._engine = engine
         # The address of the guest's first box, which an image from a file does not know otherwise.
         self._first = tuple(json.loads(image.note or b"[]"))
 
     def newer(self) -> StandardPrepared | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None."""
-        now = time.monotonic()
-        if self._optimised is None or now - self._looked < _LOOK_SECONDS:
-            return None
-        self._looked = now
-        newer = self._optimised()
-        if newer is not None:
-            self._optimised = None
-        return newer
+        image = self.newer_image()
+        return None if image is None else StandardPrepared(image, self._maker, seeks_newer=False)
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. files_max:
         bytes of the guest's files, all together."""
-        return imports_with(Channel(), self._args, files_max, self._engine)
+        return imports_with(Channel(), self._maker.args, files_max, self._maker.engine)
 
     def run(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """Run code. Returns the exit code. Raises what ends a call."""

@@ -1,5 +1,5 @@
 # type: ignore
-# ruff: noqa: SIM105
+# ruff: noqa: F821, SIM105
 """What runs inside CPython as a WASI command. The host gives this file's text as its program, and
 never imports it.
 
@@ -35,37 +35,16 @@ def main():
             return False
         return True
 
-    def call_tool(name, /, **arguments):
-        """Call a function that the host offers. Arguments and result are what JSON can say."""
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a tool is a str, not {type(name).__name__}")
-        question = name.encode() + b"\0" + json.dumps(arguments).encode()
+    def ask(tool_question):
         # bytes that nobody else has: the host writes into them
-        box = len(question).to_bytes(8, "little") + question + bytes(4096)
+        box = len(tool_question).to_bytes(8, "little") + tool_question + bytes(4096)
         if not door(tool_op, box):
             box = bytes(8 + int.from_bytes(box[:8], "little"))
             if not door(fetch_op, box):
                 raise RuntimeError("the host has lost the answer")
-        answer = json.loads(box[8 : 8 + int.from_bytes(box[:8], "little")])
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["result"]
+        return box[8 : 8 + int.from_bytes(box[:8], "little")]
 
-    def http_get(url, **options):
-        """Get what is at an address, if the host allows it."""
-        return call_tool("http_get", url=url, **options)
-
-    def http_post(url, body="", content_type="application/json", **options):
-        """Send something to an address, if the host allows it."""
-        return call_tool("http_post", url=url, body=body, content_type=content_type, **options)
-
-    def clear(folder):
-        for path, folders, names in os.walk(folder, topdown=False):
-            for name in names:
-                os.unlink(os.path.join(path, name))
-            for name in folders:
-                whole = os.path.join(path, name)
-                (os.unlink if os.path.islink(whole) else os.rmdir)(whole)
+    functions, clear = _husk_shared(ask)
 
     def send_files(folder):
         for path, _folders, names in os.walk(folder):
@@ -128,7 +107,7 @@ def main():
 
     def begin_session():
         namespace["__builtins__"] = builtins
-        helpers = {"call_tool": call_tool, "http_get": http_get, "http_post": http_post}
+        helpers = {function.__name__: function for function in functions}
         namespace.update(helpers)
         sys.modules["__main__"] = module
         host = types.ModuleType("hyperlight")
@@ -163,12 +142,17 @@ def main():
                 door(fetch_op, box)
             flags, code_count = box[0], int.from_bytes(box[8:16], "little")
             seed, text = box[16:48], box[48 : 48 + code_count].decode("utf-8", "surrogatepass")
-            if flags & 1:
-                reseed(seed)
-            if flags & 4:
-                clear("/output")
-            buffer_lines(bool(flags & 8))
-            code, is_memory = run(text, namespace)
+            try:
+                if flags & 1:
+                    reseed(seed)
+                if flags & 4:
+                    clear("/output")
+                buffer_lines(bool(flags & 8))
+            except BaseException as error:
+                report(error)
+                code, is_memory = 1, isinstance(error, MemoryError)
+            else:
+                code, is_memory = run(text, namespace)
             flush()
             if flags & 2:
                 try:
@@ -178,6 +162,12 @@ def main():
                     code = code or 1
                     flush()
 
+    # /input is a directory of the host's. The root, which is the guest's own, shows it, too.
+    root = os.open("/", os.O_RDONLY)
+    os.mkdir("input", dir_fd=root)
+    os.close(root)
+    os.mkdir("/output")
+    os.mkdir("/tmp")
     for name in json.loads(sys.argv[1]):
         importlib.import_module(name)
     begin_session()

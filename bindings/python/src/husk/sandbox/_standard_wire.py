@@ -175,11 +175,8 @@ def imports_with(
             stdin=b"",
             stdout=Callback(write=channel.stdout),
             stderr=Callback(write=channel.stderr),
-            dirs=[
-                Dir("/input", channel.input),
-                Dir("/output", kind="mem", writable=True),
-                Dir("/tmp", kind="mem", writable=True),
-            ],
+            # A root, because os.makedirs("/output", exist_ok=True) begins at "/".
+            dirs=[Dir("/", kind="mem", writable=True), Dir("/input", channel.input)],
             private_max_bytes=files_max,
         )
     )

