@@ -558,7 +558,7 @@ TEST(who_resumes_is_asked) {
     const struct husk_limits limits = limits_asking(&asked, tick_ns());
     CHECK_OK(lab_call(&lab, "ask", 4, &limits, &result), lab.wat.err);
     asked.count = 0; /* this thread was asked, if it was slow */
-    usleep(5000); /* the period passes, so the resumed call asks at once or a little later */
+    usleep(5000);    /* the period passes, so the resumed call asks at once or a little later */
     CHECK_EQ_I64(pthread_create(&other, NULL, resume_elsewhere, &lab), 0);
     pthread_join(other, NULL);
     CHECK_EQ_U64(lab.wat.outcome.kind, HUSK_RETURNED);
