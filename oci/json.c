@@ -80,6 +80,13 @@ static int check_members(const char *text, size_t count, struct json_object *obj
     return 0;
 }
 
+/* Is there nothing but blanks from *at on? Else *at becomes the place of what there is. */
+static bool is_blank(const char *text, size_t count, size_t *at) {
+    while (*at < count && memchr(" \t\r\n", text[*at], 4) != NULL)
+        ++*at;
+    return *at == count;
+}
+
 int json_parse(const char *text, size_t count, struct json_object **ret_object,
                struct husk_error *err) {
     struct json_tokener *tokener = json_tokener_new_ex(CONFIG_MAX_DEPTH);
@@ -89,13 +96,13 @@ int json_parse(const char *text, size_t count, struct json_object **ret_object,
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     struct json_object *object = json_tokener_parse_ex(tokener, text, (int)count);
     const enum json_tokener_error problem = json_tokener_get_error(tokener);
-    const size_t end = json_tokener_get_parse_end(tokener);
+    size_t end = json_tokener_get_parse_end(tokener);
     if (problem == json_tokener_continue)
         status = error_set(err, HUSK_E_INVAL, "it is not JSON: it ends too early");
     else if (problem != json_tokener_success)
         status = error_set(err, HUSK_E_INVAL, "it is not JSON: %s, at byte %zu",
                            json_tokener_error_desc(problem), end);
-    else if (end + strspn(text + end, " \t\r\n") != count)
+    else if (!is_blank(text, count, &end))
         status = error_set(err, HUSK_E_INVAL, "something follows the JSON, at byte %zu", end);
     else
         status = check_members(text, count, object, err);
