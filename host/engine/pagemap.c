@@ -54,18 +54,38 @@ void pagemap_close(struct pagemap *pagemap) {
     pagemap->fd = -1;
 }
 
+/* Which pages: all bits of `all` and one of `any`, where those of `inverted` mean the opposite. */
+struct wanted_pages {
+    uint64_t inverted, all, any;
+    bool are_private;
+};
+static const struct wanted_pages private_pages = {
+    .inverted = CATEGORY_FILE,
+    .all = CATEGORY_FILE,
+    .any = CATEGORY_PRESENT | CATEGORY_SWAPPED,
+    .are_private = true,
+};
+static const struct wanted_pages read_pages = {.all = CATEGORY_FILE | CATEGORY_PRESENT};
+
+/* What a walk does. */
+struct walk {
+    const struct wanted_pages *wanted;
+    pagemap_run_fn fn;
+    void *user;
+};
+
 static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes,
-                       pagemap_run_fn fn, void *user, struct husk_error *err) {
+                       const struct walk *walk, struct husk_error *err) {
     struct scan_region regions[REGIONS_MAX];
     struct scan_arg arg = {.size = sizeof arg,
                            .start = (uintptr_t)hva,
                            .end = (uintptr_t)hva + bytes,
                            .vec = (uintptr_t)regions,
                            .vec_len = REGIONS_MAX,
-                           .category_inverted = CATEGORY_FILE,
-                           .category_mask = CATEGORY_FILE,
+                           .category_inverted = walk->wanted->inverted,
+                           .category_mask = walk->wanted->all,
                            .return_mask = CATEGORY_ZERO_PAGE,
-                           .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED};
+                           .category_anyof_mask = walk->wanted->any};
     while (arg.start < arg.end) {
         int count = ioctl(pagemap->fd, PAGEMAP_SCAN_IOCTL, &arg);
         if (count < 0 && errno == EINTR)
@@ -74,8 +94,8 @@ static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t byt
             return error_sys(err, errno, "cannot find out what the guest wrote (PAGEMAP_SCAN)");
         for (int i = 0; i < count; i++) {
             uint8_t *run = hva + (regions[i].start - (uintptr_t)hva);
-            int status = fn(user, run, regions[i].end - regions[i].start,
-                            (regions[i].categories & CATEGORY_ZERO_PAGE) != 0, err);
+            int status = walk->fn(walk->user, run, regions[i].end - regions[i].start,
+                                  (regions[i].categories & CATEGORY_ZERO_PAGE) != 0, err);
             if (status != 0)
                 return status;
         }
@@ -86,12 +106,13 @@ static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t byt
 
 /* Without the scan, the shared zero page looks like a private page. To treat it as one only costs
  * time. */
-static bool entry_is_private(uint64_t entry) {
-    return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0;
+static bool entry_is_wanted(uint64_t entry, bool are_private) {
+    return are_private ? (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0
+                       : (entry & ENTRY_PRESENT) != 0 && (entry & ENTRY_FILE) != 0;
 }
 
 static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes,
-                        pagemap_run_fn fn, void *user, struct husk_error *err) {
+                        const struct walk *walk, struct husk_error *err) {
     uint64_t entries[ENTRIES_MAX];
     const uint64_t pages = bytes / HUSK_PAGE_SIZE;
     uint64_t run_start = 0, run_pages = 0;
@@ -106,14 +127,14 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
                              "cannot find out what the guest wrote (reading /proc/self/pagemap)");
         uint64_t count = (uint64_t)got / sizeof entries[0];
         for (uint64_t i = 0; i < count; i++, page++) {
-            bool is_private = entry_is_private(entries[i]);
-            if (is_private && run_pages++ == 0)
+            bool is_wanted = entry_is_wanted(entries[i], walk->wanted->are_private);
+            if (is_wanted && run_pages++ == 0)
                 run_start = page;
             bool is_last = page + 1 == pages;
-            if (run_pages == 0 || (is_private && !is_last))
+            if (run_pages == 0 || (is_wanted && !is_last))
                 continue;
-            int status =
-                fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, false, err);
+            int status = walk->fn(walk->user, hva + run_start * HUSK_PAGE_SIZE,
+                                  run_pages * HUSK_PAGE_SIZE, false, err);
             if (status != 0)
                 return status;
             run_pages = 0;
@@ -124,6 +145,14 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
 
 int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
                     void *user, struct husk_error *err) {
-    return pagemap->has_scan ? scan_ranges(pagemap, hva, bytes, fn, user, err)
-                             : read_entries(pagemap, hva, bytes, fn, user, err);
+    const struct walk walk = {&private_pages, fn, user};
+    return pagemap->has_scan ? scan_ranges(pagemap, hva, bytes, &walk, err)
+                             : read_entries(pagemap, hva, bytes, &walk, err);
+}
+
+int pagemap_read(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                 void *user, struct husk_error *err) {
+    const struct walk walk = {&read_pages, fn, user};
+    return pagemap->has_scan ? scan_ranges(pagemap, hva, bytes, &walk, err)
+                             : read_entries(pagemap, hva, bytes, &walk, err);
 }

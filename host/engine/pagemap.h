@@ -34,4 +34,9 @@ typedef int (*pagemap_run_fn)(void *user, uint8_t *hva, uint64_t bytes, bool is_
 int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
                     void *user, struct husk_error *err);
 
+/* The same for pages that are mapped, and are those of the file: they were read, or a neighbour
+ * was, and not written. `is_zero` is false. */
+int pagemap_read(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                 void *user, struct husk_error *err);
+
 #endif

@@ -225,6 +225,10 @@ struct husk_image {
      * Ascending; NULL: not known yet. Under template_lock */
     uint64_t *hot_gvas, *seen_gvas;
     uint32_t hot_count, seen_count;
+    /* read_pages.c: pages that sandboxes of this image have read, ascending; how many sandboxes
+     * told. NULL: not known yet. Under template_lock */
+    uint64_t *read_gvas;
+    uint32_t read_count, read_lessons;
     /* large.c: restores that large pages paid for, less those that they did not; machines that
      * tried them before that was known. Under template_lock */
     int32_t large_votes;

@@ -77,6 +77,7 @@ static void image_free(husk_image *image) {
     free(image->own_standing_args);
     free(image->hot_gvas);
     free(image->seen_gvas);
+    free(image->read_gvas);
     code_unref(image->code);
     engine_unref(image->engine);
     free(image);

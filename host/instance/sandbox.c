@@ -479,6 +479,8 @@ void husk_sandbox_free(husk_sandbox *sandbox) {
     if (sandbox == NULL)
         return;
     stat_count(sandbox->tally, STAT_sandboxes_freed);
+    if (sandbox->machine != NULL)
+        spares_learn(sandbox->machine);
     sandbox_unload(sandbox);
     spares_refill(sandbox->engine);
     sandbox_destroy(sandbox);

@@ -9,6 +9,7 @@ set(sources
     page_copy_x86_64.c
     park.c
     pool.c
+    read_pages.c
     rebase.c
     restore.c
     space_layout.c

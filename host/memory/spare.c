@@ -16,16 +16,18 @@
 #include "image_internal.h"
 #include "machine_space.h"
 #include "ports.h"
+#include "read_pages.h"
 
 /* After a failure the thread waits before it tries again: twice as long each time. */
 #define RETRY_MIN_NS 50000000ull
 #define RETRY_MAX_NS 10000000000ull
-/* Pages of the read-only part that the first call is expected to touch. */
+/* Pages of the read-only part that the first call is expected to touch, as long as nobody has shown
+ * which ones it does. */
 #define WARM_TEXT_PAGES 32u
 /* Of those that sandboxes of the image are known to write. */
-#define WARM_HOT_PAGES 256u
+#define WARM_HOT_PAGES 512u
 /* And those that every call touches: of the stack, of the mailbox, and the entry. */
-#define WARM_PAGES_MAX (3u + WARM_TEXT_PAGES + WARM_HOT_PAGES)
+#define WARM_PAGES_MAX (3u + READ_PAGES_MAX + WARM_HOT_PAGES)
 /* A signal of the process may fall into the run. */
 #define WARM_TRIES 100
 
@@ -67,10 +69,14 @@ static void list_pages(struct machine *machine, struct touch_list *list) {
     touch_add(list, HUSK_STACK_TOP_GVA - HUSK_PAGE_SIZE, true);
     touch_add(list, HUSK_MAILBOX_GVA, true);
     touch_add(list, image->code->module.entry_gva & ~1ull, false);
-    for (uint32_t i = 0; i < WARM_TEXT_PAGES; i++)
+    pthread_mutex_lock(&image->template_lock);
+    for (uint32_t i = 0; i < WARM_TEXT_PAGES && image->read_gvas == NULL; i++)
         if (HUSK_TEXT_GVA + (uint64_t)i * HUSK_PAGE_SIZE < ro_end)
             touch_add(list, HUSK_TEXT_GVA + (uint64_t)i * HUSK_PAGE_SIZE, false);
-    pthread_mutex_lock(&image->template_lock);
+    for (uint32_t i = 0; i < image->read_count; i++)
+        if (image->read_gvas[i] < ro_end ||
+            arena_span(&machine->arena, image->read_gvas[i], HUSK_PAGE_SIZE) != NULL)
+            touch_add(list, image->read_gvas[i], false);
     for (uint32_t i = 0; i < image->hot_count && i < WARM_HOT_PAGES; i++)
         if (arena_span(&machine->arena, image->hot_gvas[i], HUSK_PAGE_SIZE) != NULL)
             touch_add(list, image->hot_gvas[i], true);
@@ -350,6 +356,13 @@ struct machine *spares_take(husk_engine *engine, const husk_image *image,
     }
     pthread_mutex_unlock(&spares->lock);
     return machine;
+}
+
+void spares_learn(struct machine *machine) {
+    struct spares *spares = &machine->engine->spares;
+    if (atomic_load_explicit(&spares->wishes_count, memory_order_relaxed) != 0 &&
+        machine->mapped != NULL && machine->engine->process == process_number())
+        read_pages_learn(machine);
 }
 
 void spares_refill(husk_engine *engine) {

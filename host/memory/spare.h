@@ -18,6 +18,8 @@ int spares_want(husk_image *image, const struct husk_sandbox_options *limits,
  * spares_refill(). */
 struct machine *spares_take(husk_engine *engine, const husk_image *image,
                             const struct husk_sandbox_options *limits);
+/* A sandbox is about to be freed: what it has read is what the next first calls will read. */
+void spares_learn(struct machine *machine);
 /* A sandbox was freed, so no first call is waited for: have the thread make those that are missing.
  */
 void spares_refill(husk_engine *engine);

@@ -208,6 +208,73 @@ TEST(only_those_for_which_they_were_made) {
     lab_close(&lab);
 }
 
+/* Far enough from one another that the kernel does not map one as a neighbour of the other. */
+#define READ_AT 0x100000
+#define OTHER_AT 0x180000
+#define WRITTEN_AT 0x200000
+static const char far_module[] =
+    "(module (memory (export \"memory\") 64) (data (i32.const 0x100000) \"one\")"
+    " (data (i32.const 0x180000) \"two\") (data (i32.const 0x200000) \"three\")"
+    " (func (export \"peek\") (param i64) (result i64) local.get 0 i32.wrap_i64 i64.load)"
+    " (func (export \"poke\") (param i64) (result i64)"
+    "   local.get 0 i32.wrap_i64 i64.const -1 i64.store i64.const 0))";
+
+/* Page faults of a call in a new sandbox that was called before. */
+static uint64_t faults_of_peek(struct lab *lab, husk_sandbox *sandbox, int64_t at) {
+    struct machine *machine = sandbox->machine;
+    const uint64_t before = machine->vcpu_ops->faults(machine->vcpu);
+    call(lab, sandbox, "peek", at);
+    return machine->vcpu_ops->faults(machine->vcpu) - before;
+}
+
+static bool is_known_read(husk_image *image, uint64_t page_gva) {
+    bool is_there = false;
+    pthread_mutex_lock(&image->template_lock);
+    for (uint32_t i = 0; i < image->read_count; i++) {
+        is_there |= image->read_gvas[i] == page_gva;
+        CHECK(i == 0 || image->read_gvas[i - 1] < image->read_gvas[i]);
+    }
+    pthread_mutex_unlock(&image->template_lock);
+    return is_there;
+}
+
+/* Code, constants and contents: the first call of the next sandbox takes no faults for them. */
+TEST(what_one_has_read_the_next_has_mapped) {
+    SKIP_WITHOUT_COMPILER();
+    struct lab lab;
+    husk_sandbox *sandbox = NULL;
+    lab_open(&lab);
+    husk_image_unref(lab.image);
+    lab.image = wat_image_with(lab.engine, far_module, WAT_WORKER);
+    CHECK_OK(husk_sandbox_prepare(lab.image, NULL, NULL, 1, &lab.err), lab.err);
+    wait_ready(&lab, 1);
+    CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandbox, &lab.err), lab.err);
+    call(&lab, sandbox, "peek", 0);
+    const bool are_counted =
+        sandbox->machine->vcpu_ops->faults(sandbox->machine->vcpu) != VCPU_FAULTS_UNKNOWN;
+    CHECK(!are_counted || faults_of_peek(&lab, sandbox, READ_AT) > 0);
+    call(&lab, sandbox, "poke", WRITTEN_AT);
+    husk_sandbox_free(sandbox);
+    CHECK(is_known_read(lab.image, HUSK_MEM0_GVA + READ_AT));
+    CHECK(is_known_read(lab.image, lab.image->code->module.entry_gva & ~0xfffull));
+    CHECK(!is_known_read(lab.image, HUSK_MEM0_GVA + OTHER_AT));
+    CHECK(!is_known_read(lab.image, HUSK_MEM0_GVA + WRITTEN_AT)); /* it is the sandbox's own */
+    for (int i = 0; i < 2; i++) { /* one may have been made while nothing was known */
+        wait_ready(&lab, 1);
+        CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandbox, &lab.err), lab.err);
+        call(&lab, sandbox, "peek", 0);
+        CHECK(i == 0 || !are_counted || faults_of_peek(&lab, sandbox, READ_AT) == 0);
+        CHECK(i == 0 || !are_counted || faults_of_peek(&lab, sandbox, OTHER_AT) > 0);
+        husk_sandbox_free(sandbox);
+    }
+    wait_ready(&lab, 1);
+    CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandbox, &lab.err), lab.err);
+    check_equal(sandbox, lab.image);
+    husk_sandbox_free(sandbox);
+    CHECK_EQ_U64(stats_of(&lab).spare_failures, 0);
+    lab_close(&lab);
+}
+
 TEST(the_count_can_change) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
