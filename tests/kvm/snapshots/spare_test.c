@@ -238,7 +238,8 @@ static bool is_known_read(husk_image *image, uint64_t page_gva) {
     return is_there;
 }
 
-/* Code, constants and contents: the first call of the next sandbox takes no faults for them. */
+/* Code, constants and contents: the first call of the next sandbox takes no faults for them. Where
+ * VMs had better not change threads, the one that makes them ahead runs nothing. */
 TEST(what_one_has_read_the_next_has_mapped) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
@@ -263,7 +264,8 @@ TEST(what_one_has_read_the_next_has_mapped) {
         wait_ready(&lab, 1);
         CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &sandbox, &lab.err), lab.err);
         call(&lab, sandbox, "peek", 0);
-        CHECK(i == 0 || !are_counted || faults_of_peek(&lab, sandbox, READ_AT) == 0);
+        CHECK(i == 0 || !are_counted || !vm_may_change_thread() ||
+              faults_of_peek(&lab, sandbox, READ_AT) == 0);
         CHECK(i == 0 || !are_counted || faults_of_peek(&lab, sandbox, OTHER_AT) > 0);
         husk_sandbox_free(sandbox);
     }
