@@ -3,6 +3,9 @@
 #ifndef HOST_CALL_H
 #define HOST_CALL_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "mailbox.h"
 #include "run.h"
 #include "sandbox_internal.h"
@@ -41,10 +44,31 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
  * for limits that are set, and for `measure`. Use call_limits_done() when the call has ended. */
 int call_limits_take(const struct husk_limits *options, struct call_limits *cleared_limits,
                      struct husk_error *err); /* `options` is not NULL */
+/* Nothing is asked for but what decides about interrupted runs, as bindings of languages do in each
+ * call. */
+static inline bool call_limits_only_ask(const struct husk_limits *options) {
+    enum { MEASURE = offsetof(struct husk_limits, measure) };
+    uint64_t measure_and_reserved;
+    _Static_assert(offsetof(struct husk_limits, interrupted) - MEASURE == sizeof(uint64_t),
+                   "the reserved bytes are those behind `measure`");
+    if (options->size != sizeof *options)
+        return false;
+    memcpy(&measure_and_reserved, (const uint8_t *)options + MEASURE, sizeof measure_and_reserved);
+    return (options->wall_ns | options->cpu_ns | options->interrupted_ns | measure_and_reserved) ==
+               0 &&
+           options->cancel == NULL && options->passed == NULL;
+}
+
 static inline int call_limits_make(const struct husk_limits *options,
                                    struct call_limits *ret_limits, struct husk_error *err) {
     call_limits_clear(ret_limits);
-    return LIKELY(options == NULL) ? 0 : call_limits_take(options, ret_limits, err);
+    if (LIKELY(options == NULL))
+        return 0;
+    if (!call_limits_only_ask(options))
+        return call_limits_take(options, ret_limits, err);
+    ret_limits->interrupted = options->interrupted;
+    ret_limits->interrupted_user = options->interrupted_user;
+    return 0;
 }
 
 /* Give the outcome to the caller, with the time used since the limits began. */
