@@ -16,6 +16,7 @@
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -33,6 +34,9 @@
 #define FIRST_STRICT_MHD 0x00097700
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
+/* An accept that was under way when there was to be none any more has ended then. */
+#define QUIESCED_NS 10000000
+#define TAKEN_POLL_NS 50000
 
 static struct {
     struct MHD_Daemon *daemons[LISTENERS_MAX];
@@ -481,17 +485,21 @@ static int check_descriptors(const struct server *server, struct husk_error *err
                      (unsigned long long)limit.rlim_cur, (unsigned long long)least);
 }
 
+/* Of a listener. */
+static unsigned connections_max(const struct server *server) {
+    return server->max_connections > server->http_threads ? server->max_connections
+                                                          : server->http_threads;
+}
+
 static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
     const unsigned threads = server->http_threads;
     const unsigned flags =
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
                                     {MHD_OPTION_END, 0, NULL}};
-    const unsigned connections =
-        server->max_connections > threads ? server->max_connections : threads;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, take_request, server, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections_max(server),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MAX_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_URI_LOG_CALLBACK, take_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_NOTIFY_CONNECTION,
@@ -521,25 +529,55 @@ int front_start(struct server *server, struct husk_error *err) {
     return 0;
 }
 
-/* Who has connected and was not accepted yet has been told that it is served. */
-static void accept_rest(struct MHD_Daemon *daemon, int fd) {
+static bool has_room(const struct server *server, struct MHD_Daemon *daemon) {
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info != NULL && info->num_connections < connections_max(server);
+}
+
+static void pause_shortly(long ns) {
+    const struct timespec pause = {.tv_nsec = ns};
+    nanosleep(&pause, NULL);
+}
+
+static bool is_counted(const struct server *server, unsigned long long before, uint64_t until_ns) {
+    while (atomic_load(&server->connections_total) == before) {
+        if (now_ns() > until_ns)
+            return false;
+        pause_shortly(TAKEN_POLL_NS);
+    }
+    return true;
+}
+
+/* Who has connected and was not accepted yet has been told that it is served.
+ *
+ * libmicrohttpd 0.9.75, Debian 12's, must not be given one connection too many: it would keep a
+ * lock for ever, and never end. It counts one only when its own thread takes it, so they go one by
+ * one. For whom there is no room, the connection is reset when the listener is closed. */
+static void accept_rest(const struct server *server, struct MHD_Daemon *daemon, int fd,
+                        uint64_t until_ns) {
     union address address;
-    socklen_t bytes = sizeof address;
-    int client;
-    while ((client = accept4(fd, &address.any, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        (void)MHD_add_connection(daemon, client, &address.any, bytes);
-        bytes = sizeof address;
+    while (has_room(server, daemon)) {
+        const unsigned long long before = atomic_load(&server->connections_total);
+        socklen_t bytes = sizeof address;
+        const int client = accept4(fd, &address.any, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client < 0 || MHD_add_connection(daemon, client, &address.any, bytes) != MHD_YES ||
+            !is_counted(server, before, until_ns))
+            return;
     }
 }
 
 void front_quiesce(struct server *server) {
+    const uint64_t until_ns = now_ns() + server->drain_ns;
     atomic_store(&server->is_draining, true);
     atomic_store(&server->last_request_ns, now_ns());
-    for (size_t i = 0; i < front.count; i++) {
-        if (MHD_quiesce_daemon(front.daemons[i]) == MHD_INVALID_SOCKET)
-            continue;
-        accept_rest(front.daemons[i], front.fds[i]);
-    }
+    bool is_quiet[LISTENERS_MAX];
+    for (size_t i = 0; i < front.count; i++)
+        is_quiet[i] = MHD_quiesce_daemon(front.daemons[i]) != MHD_INVALID_SOCKET;
+    pause_shortly(QUIESCED_NS);
+    for (size_t i = 0; i < front.count; i++)
+        if (is_quiet[i])
+            accept_rest(server, front.daemons[i], front.fds[i], until_ns);
     listeners_done(&server->run);
 }
 
