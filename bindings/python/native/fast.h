@@ -62,6 +62,8 @@ extern __attribute__((visibility("hidden"))) atomic_uint ticks_are_awake;
 /* Calls of this thread, the main one, are interrupted from now on if they say that they run. False:
  * they are not. */
 bool ticks_start(void);
+/* Python ends, and with it the interrupts. */
+void ticks_end(void);
 void ticks_wake(void);
 /* A call of this thread runs until ticks_leave(), which gets what this returned. */
 static inline uint64_t ticks_enter(int signal) {

@@ -65,6 +65,7 @@ static PyObject *hook_end(PyObject *module, PyObject *unused) {
     (void)module;
     (void)unused;
     atomic_store(&has_ended, true);
+    ticks_end();
     Py_RETURN_NONE;
 }
 

@@ -8,7 +8,8 @@
  * the same number twice, it sends that thread the signal that the library uses for its kicks. A
  * signal that comes when the guest is not running yet is lost; the next one is not.
  *
- * The thread sleeps after a while without calls. It never enters Python.
+ * The thread sleeps after a while without calls. It never enters Python, and ends with it: the
+ * calls' thread, whose memory it reads, may end after Python (in a program that embeds it).
  */
 #include "fast.h"
 
@@ -27,41 +28,73 @@
 STATIC_TLS struct ticks_call ticks_call;
 atomic_uint ticks_are_awake;
 
+/* The thread reads the call only while it has the lock. */
 static struct {
-    pid_t process; /* that has the thread; 0: none has */
-    pid_t thread;  /* whose calls it looks at */
-    struct ticks_call *call;
-} ticks;
+    pthread_mutex_t lock;
+    bool is_started;
+    pid_t process;
+    pid_t thread;            /* whose calls it looks at */
+    struct ticks_call *call; /* NULL: Python has ended */
+} ticks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The child of a fork() has no such thread, whoever held the lock. */
+static void begin_in_child(void) {
+    ticks.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    ticks.is_started = false;
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, begin_in_child);
+}
 
 static void pause_for_a_period(void) {
     const struct timespec period = {.tv_nsec = PERIOD_NS};
     nanosleep(&period, NULL);
 }
 
+/* What the thread saw of the calls. */
+struct sight {
+    bool has_ended; /* Python has */
+    uint64_t running, last;
+};
+
+/* Looks at the calls, and interrupts the one that ran at the look before, too. */
+static struct sight look(uint64_t ran_before) {
+    struct sight sight = {.has_ended = true};
+    pthread_mutex_lock(&ticks.lock);
+    if (ticks.call != NULL) {
+        sight.has_ended = false;
+        sight.running = atomic_load(&ticks.call->running);
+        sight.last = atomic_load(&ticks.call->last);
+        if (sight.running != 0 && sight.running == ran_before)
+            syscall(SYS_tgkill, ticks.process, ticks.thread, atomic_load(&ticks.call->signal));
+    }
+    pthread_mutex_unlock(&ticks.lock);
+    return sight;
+}
+
 /* A call that began before the flag was cleared did not see that: it is visible a period later. */
-static void sleep_until_a_call(uint64_t seen) {
+static void sleep_until_a_call(uint64_t last) {
+    struct sight sight;
     atomic_store(&ticks_are_awake, 0);
     pause_for_a_period();
-    while (atomic_load(&ticks.call->last) == seen && atomic_load(&ticks_are_awake) == 0)
+    while (sight = look(0),
+           !sight.has_ended && sight.last == last && atomic_load(&ticks_are_awake) == 0)
         syscall(SYS_futex, &ticks_are_awake, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     atomic_store(&ticks_are_awake, 1);
 }
 
 static void *ticks_main(void *unused) {
     (void)unused;
-    uint64_t seen = 0, seen_last = 0;
+    struct sight seen = {.has_ended = false};
     unsigned idle = 0;
-    for (;;) {
+    while (!seen.has_ended) {
         pause_for_a_period();
-        const uint64_t running = atomic_load(&ticks.call->running);
-        const uint64_t last = atomic_load(&ticks.call->last);
-        if (running != 0 && running == seen)
-            syscall(SYS_tgkill, ticks.process, ticks.thread, atomic_load(&ticks.call->signal));
-        idle = running == 0 && last == seen_last ? idle + 1 : 0;
-        seen = running;
-        seen_last = last;
+        const struct sight now = look(seen.running);
+        idle = now.running == 0 && now.last == seen.last ? idle + 1 : 0;
+        seen = now;
         if (idle > IDLE_MAX) {
-            sleep_until_a_call(last);
+            sleep_until_a_call(now.last);
             idle = 0;
         }
     }
@@ -73,17 +106,19 @@ void ticks_wake(void) {
     syscall(SYS_futex, &ticks_are_awake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+void ticks_end(void) {
+    pthread_mutex_lock(&ticks.lock);
+    ticks.is_started = true; /* no other one is */
+    ticks.call = NULL;
+    pthread_mutex_unlock(&ticks.lock);
+    ticks_wake();
+}
+
 /* All signals stay with other threads. */
-bool ticks_start(void) {
+static bool start_thread(void) {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, old;
-    if (ticks.process == getpid())
-        return ticks.call == &ticks_call;
-    ticks.process = getpid();
-    ticks.thread = (pid_t)syscall(SYS_gettid);
-    ticks.call = &ticks_call;
-    atomic_store(&ticks_are_awake, 1);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
@@ -91,7 +126,18 @@ bool ticks_start(void) {
     const int failed = pthread_create(&thread, &attributes, ticks_main, NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
-    if (failed != 0)
-        ticks.process = 0;
     return failed == 0;
+}
+
+bool ticks_start(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    if (ticks.is_started)
+        return ticks.call == &ticks_call;
+    ticks.process = getpid();
+    ticks.thread = (pid_t)syscall(SYS_gettid);
+    ticks.call = &ticks_call;
+    atomic_store(&ticks_are_awake, 1);
+    ticks.is_started = start_thread();
+    return ticks.is_started;
 }
