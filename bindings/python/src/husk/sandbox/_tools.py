@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import time
@@ -133,6 +132,8 @@ class RequestTools:
 
     async def _on_thread(self, function: Callable[[], Any]) -> Any:
         """Raises what the function raised. The task that is cancelled does not wait for it."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 

