@@ -223,7 +223,7 @@ def test_the_compiler_fails(tmp_path: Path) -> None:
 
 def test_the_compiler_is_out_of_time() -> None:
     with pytest.raises(husk.OutOfTimeError) as raised:
-        husk.compile(big_module(6000), cpu_limit=0.01, level=3, threads=1)
+        husk.compile(big_module(14_000), cpu_limit=0.01, level=3, threads=1)
     assert isinstance(raised.value, TimeoutError)
     assert raised.value.status == -19
 
