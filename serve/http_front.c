@@ -36,6 +36,8 @@
 #define LISTENERS_MAX 16
 /* An accept that was under way when there was to be none any more has ended then. */
 #define QUIESCED_NS 10000000
+/* One that is not counted by then was given up, for want of memory. */
+#define TAKEN_MAX_NS 1000000000
 #define TAKEN_POLL_NS 50000
 
 static struct {
@@ -540,7 +542,8 @@ static void pause_shortly(long ns) {
     nanosleep(&pause, NULL);
 }
 
-static bool is_counted(const struct server *server, unsigned long long before, uint64_t until_ns) {
+static bool is_counted(const struct server *server, unsigned long long before) {
+    const uint64_t until_ns = now_ns() + TAKEN_MAX_NS;
     while (atomic_load(&server->connections_total) == before) {
         if (now_ns() > until_ns)
             return false;
@@ -554,21 +557,19 @@ static bool is_counted(const struct server *server, unsigned long long before, u
  * libmicrohttpd 0.9.75, Debian 12's, must not be given one connection too many: it would keep a
  * lock for ever, and never end. It counts one only when its own thread takes it, so they go one by
  * one. For whom there is no room, the connection is reset when the listener is closed. */
-static void accept_rest(const struct server *server, struct MHD_Daemon *daemon, int fd,
-                        uint64_t until_ns) {
+static void accept_rest(const struct server *server, struct MHD_Daemon *daemon, int fd) {
     union address address;
     while (has_room(server, daemon)) {
         const unsigned long long before = atomic_load(&server->connections_total);
         socklen_t bytes = sizeof address;
         const int client = accept4(fd, &address.any, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0 || MHD_add_connection(daemon, client, &address.any, bytes) != MHD_YES ||
-            !is_counted(server, before, until_ns))
+            !is_counted(server, before))
             return;
     }
 }
 
 void front_quiesce(struct server *server) {
-    const uint64_t until_ns = now_ns() + server->drain_ns;
     atomic_store(&server->is_draining, true);
     atomic_store(&server->last_request_ns, now_ns());
     bool is_quiet[LISTENERS_MAX];
@@ -577,7 +578,7 @@ void front_quiesce(struct server *server) {
     pause_shortly(QUIESCED_NS);
     for (size_t i = 0; i < front.count; i++)
         if (is_quiet[i])
-            accept_rest(server, front.daemons[i], front.fds[i], until_ns);
+            accept_rest(server, front.daemons[i], front.fds[i]);
     listeners_done(&server->run);
 }
 
