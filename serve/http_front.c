@@ -16,7 +16,6 @@
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -34,15 +33,11 @@
 #define FIRST_STRICT_MHD 0x00097700
 #define BACKLOG 4096
 #define LISTENERS_MAX 16
-/* An accept that was under way when there was to be none any more has ended then. */
-#define QUIESCED_NS 10000000
-/* One that is not counted by then was given up, for want of memory. */
-#define TAKEN_MAX_NS 1000000000
-#define TAKEN_POLL_NS 50000
 
 static struct {
     struct MHD_Daemon *daemons[LISTENERS_MAX];
     int fds[LISTENERS_MAX];
+    bool is_handed[LISTENERS_MAX];
     size_t count;
 } front;
 
@@ -526,59 +521,26 @@ int front_start(struct server *server, struct husk_error *err) {
             return cli_error(err, HUSK_E_SYS, "cannot serve at %s: %s", listeners->texts[i],
                              strerror(errno));
         front.daemons[front.count] = daemon;
+        front.is_handed[front.count] = listener_is_handed(listeners, i);
         front.fds[front.count++] = fd;
     }
     return 0;
 }
 
-static bool has_room(const struct server *server, struct MHD_Daemon *daemon) {
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-    return info != NULL && info->num_connections < connections_max(server);
-}
-
-static void pause_shortly(long ns) {
-    const struct timespec pause = {.tv_nsec = ns};
-    nanosleep(&pause, NULL);
-}
-
-static bool is_counted(const struct server *server, unsigned long long before) {
-    const uint64_t until_ns = now_ns() + TAKEN_MAX_NS;
-    while (atomic_load(&server->connections_total) == before) {
-        if (now_ns() > until_ns)
-            return false;
-        pause_shortly(TAKEN_POLL_NS);
-    }
-    return true;
-}
-
-/* Who has connected and was not accepted yet has been told that it is served.
- *
- * libmicrohttpd 0.9.75, Debian 12's, must not be given one connection too many: it would keep a
- * lock for ever, and never end. It counts one only when its own thread takes it, so they go one by
- * one. For whom there is no room, the connection is reset when the listener is closed. */
-static void accept_rest(const struct server *server, struct MHD_Daemon *daemon, int fd) {
-    union address address;
-    while (has_room(server, daemon)) {
-        const unsigned long long before = atomic_load(&server->connections_total);
-        socklen_t bytes = sizeof address;
-        const int client = accept4(fd, &address.any, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (client < 0 || MHD_add_connection(daemon, client, &address.any, bytes) != MHD_YES ||
-            !is_counted(server, before))
-            return;
-    }
-}
-
 void front_quiesce(struct server *server) {
+    const unsigned most = connections_max(server);
+    bool is_quiet[LISTENERS_MAX];
     atomic_store(&server->is_draining, true);
     atomic_store(&server->last_request_ns, now_ns());
-    bool is_quiet[LISTENERS_MAX];
-    for (size_t i = 0; i < front.count; i++)
+    for (size_t i = 0; i < front.count; i++) {
+        if (!front.is_handed[i])
+            backlog_close(front.fds[i]);
         is_quiet[i] = MHD_quiesce_daemon(front.daemons[i]) != MHD_INVALID_SOCKET;
-    pause_shortly(QUIESCED_NS);
+    }
+    backlog_settle();
     for (size_t i = 0; i < front.count; i++)
         if (is_quiet[i])
-            accept_rest(server, front.daemons[i], front.fds[i]);
+            backlog_accept(server, front.daemons[i], front.fds[i], most);
     listeners_done(&server->run);
 }
 

@@ -17,6 +17,8 @@
 #define HANDED_MAX 16
 #define UNIX_PREFIX "unix:"
 
+static const char HANDED_TEXT[] = "a socket of systemd's";
+
 /* A path that a server left which was killed: a socket at which nobody listens. Any other file
  * refuses a connection, too, and stays. */
 static void remove_stale(const char *text) {
@@ -52,6 +54,10 @@ static bool is_stream_socket(int fd) {
            is_listening != 0;
 }
 
+bool listener_is_handed(const struct listeners *listeners, size_t place) {
+    return listeners->texts[place] == HANDED_TEXT;
+}
+
 static int take_handed(struct run *run, struct husk_error *err) {
     struct listeners *listeners = &run->listeners;
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -78,7 +84,7 @@ static int take_handed(struct run *run, struct husk_error *err) {
                              fd);
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        texts[listeners->count] = "a socket of systemd's";
+        texts[listeners->count] = HANDED_TEXT;
         rows[listeners->count++] = (struct husk_wasi_listener){.host_fd = fd};
     }
     return 0;

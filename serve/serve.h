@@ -2,6 +2,7 @@
  * serve/serve.h: the parts of husk-serve, from the client to the guest:
  *
  *   http_front.c, http_answer.c   connections (libmicrohttpd), requests, answers
+ *   backlog.c                     clients that were not accepted when the server ends
  *   watch.c                       clients that are slow or gone, requests that wait too long
  *   http_exchange.c               one request and its answer, between two threads
  *   route_pool.c                  the workers of a route: threads with a sandbox each, and a queue
@@ -24,6 +25,8 @@
 
 #include "http_exchange.h"
 #include "run.h"
+
+struct MHD_Daemon;
 
 /* ---- log.c: two streams, written by a thread, so that nobody waits for a reader ---- */
 /* A stream that is not read, or a full disk, costs lines and no requests. */
@@ -218,12 +221,24 @@ bool routes_reap(const struct server *server);
 
 /* listeners.c: opens what --listen names, and takes what systemd hands over. */
 int sockets_open(struct run *run, bool has_activation, struct husk_error *err);
+bool listener_is_handed(const struct listeners *listeners, size_t place);
 
 /* ---- http_front.c ---- */
 int front_start(struct server *server, struct husk_error *err);
 /* Accept no more, except who has connected already. */
 void front_quiesce(struct server *server);
 void front_stop(void);
+
+/* ---- backlog.c: the end of a listener ---- */
+/* No new connections: who begins one now gets no answer, tries again after a second, and is refused
+ * by the kernel then. Otherwise one could come between the last accept and the close, and be reset.
+ * Not for sockets that another process goes on with. */
+void backlog_close(int fd);
+/* Wait a moment: handshakes that were under way, and accepts, have ended then. */
+void backlog_settle(void);
+/* Give the daemon, which accepts no more, those that have connected, up to `most` connections in
+ * all. For whom there is no room, the connection is reset when the listener is closed. */
+void backlog_accept(const struct server *server, struct MHD_Daemon *daemon, int fd, unsigned most);
 
 /* ---- watch.c: clients; what each may take its time for ---- */
 enum client_phase {
