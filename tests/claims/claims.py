@@ -4,6 +4,7 @@ Reads tests/claims/*.claims: what docs/trust.md and SECURITY.md say, the test th
     claim NAME: in short
     says: docs/trust.md: words of the document, as they stand there
     test: LANE/SUITE NAME            of a shell suite: SUITE and the name of a check
+    prints: words                    of a suite that ends itself: what its output has when the test failed
     needs: TARGET…                   what ninja builds besides a C suite
     fault: FILE
     - lines of the file, which stand there once
@@ -42,6 +43,7 @@ class Claim:
     says: list = dataclasses.field(default_factory=list)
     suite: str = ""
     test: str = ""
+    prints: str = ""
     needs: list = dataclasses.field(default_factory=list)
     faults: list = dataclasses.field(default_factory=list)
     reason: str = ""
@@ -63,6 +65,8 @@ def _add_line(claim, key, value):
         claim.says.append((path, words))
     elif key == "test":
         claim.suite, _, claim.test = value.partition(" ")
+    elif key == "prints":
+        claim.prints = value
     elif key == "needs":
         claim.needs += value.split()
     elif key == "fault":
@@ -159,11 +163,33 @@ def problems(root, claims):
             yield f"{claim.name}: {problem}"
 
 
+def _sentences(text):
+    """Sentences of a document, and the rows of its tables."""
+    for block in re.split(r"\n\n+", text):
+        rows = block.splitlines()
+        if rows[0].startswith("|"):
+            yield from rows[2:]
+        elif not rows[0].startswith("#"):
+            yield from re.split(r"(?<=[.:]) (?=[A-Z`*-])", _words(block))
+
+
+def unquoted(root, claims):
+    """(document, sentence) of what no claim quotes any part of."""
+    for path in DOCUMENTS:
+        quotes = [_words(words) for claim in claims for where, words in claim.says if where == path]
+        for sentence in _sentences((root / path).read_text()):
+            plain = _words(sentence)
+            if plain and not any(quote in plain or plain in quote for quote in quotes):
+                yield path, plain
+
+
 def judge(claim, status, output):
     """passed, failed, skipped or broken. A test that fails says so by its name; whatever else went wrong is no failure of this test."""
     if f"skipped: {claim.test}: " in output:
         return "skipped"
     if f": {claim.test}: " in output or f"{claim.test}: died of a signal" in output:
+        return "failed"
+    if claim.prints and claim.prints in output and status != 0:
         return "failed"
     return "passed" if status == 0 and re.search(r"^\S+: [1-9]\d* passed, 0 failed,", output, re.MULTILINE) else "broken"
 

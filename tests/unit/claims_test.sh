@@ -66,12 +66,13 @@ contains "a name that is there twice" "$(said '')" "reach: is there twice"
 judged() { # STATUS OUTPUT
     python3 -c 'import sys
 import claims
-claim = claims.Claim("reach", "", "", suite="unit/reach", test="cannot_reach")
+claim = claims.Claim("reach", "", "", suite="unit/reach", test="cannot_reach", prints="reach: still there")
 print(claims.judge(claim, int(sys.argv[1]), sys.argv[2]))' "$1" "$2"
 }
 same "a test that passes" "$(judged 0 'reach: 1 passed, 0 failed, 0 skipped')" passed
 same "a test that fails" "$(judged 1 'a.c:3: cannot_reach: CHECK(false)')" failed
 same "a test that dies" "$(judged 139 'cannot_reach: died of a signal in this test')" failed
+same "a suite that ended itself" "$(judged 1 'reach: still there')" failed
 same "another test that fails" "$(judged 1 'a.c:3: other: CHECK(false)')" broken
 same "a test that is skipped" "$(judged 0 'skipped: cannot_reach: no KVM')" skipped
 same "a suite in which nothing ran" "$(judged 0 'reach: 0 passed, 0 failed, 0 skipped')" broken
