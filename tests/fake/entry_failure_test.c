@@ -77,7 +77,9 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
     ret_exit->port = HUSK_PORT_CALL_DONE;
     if (vcpu->regs.rdi == guest_gva(guest_trap)) {
         fail_on_entry(vcpu, ret_exit);
-    } else if (vcpu->regs.rdi == guest_gva(guest_host) && vcpu->regs.rcx++ == 0) {
+        return; /* it stands there, without the ticket */
+    }
+    if (vcpu->regs.rdi == guest_gva(guest_host) && vcpu->regs.rcx++ == 0) {
         mailbox->import_idx = 0;
         vcpu->regs.rsp = HUSK_STACK_TOP_GVA - 40;
         vcpu->regs.rbx = KEPT;

@@ -40,7 +40,7 @@
 TEXT_OF(text_good, "ret");
 TEXT_OF(text_port, "out %eax, $0x14");
 TEXT_OF(text_port_byte, "out %al, $0x10");
-TEXT_OF(text_port_in, "in $0x11, %eax");
+TEXT_OF(text_port_in, "in $0x11, %eax\n ret");
 TEXT_OF(text_port_high, "mov $0x1234, %edx\n out %eax, %dx");
 TEXT_OF(text_port_exception, "out %eax, $0x8e");
 TEXT_OF(text_rep_ins, "mov $0x10, %edx\n mov $0x20000000, %edi\n mov $-1, %rcx\n rep insb");
@@ -66,6 +66,7 @@ TEXT_OF(text_jump_mailbox, "movw $0x10e7, 0x30001000\n mov $0x30001000, %eax\n j
 TEXT_OF(text_jump_memory, "movw $0x10e7, 0x40000000\n mov $0x40000000, %eax\n jmp *%rax");
 TEXT_OF(text_jump_stack, "movw $0x10e7, -16(%rsp)\n lea -16(%rsp), %rax\n jmp *%rax");
 TEXT_OF(text_jump_null, "xor %eax, %eax\n jmp *%rax");
+TEXT_OF(text_jump_beyond_memory, "mov $0x40010000, %eax\n jmp *%rax");
 TEXT_OF(text_jump_beyond, "mov $0x1fff0000, %eax\n jmp *%rax");
 TEXT_OF(text_jump_stub, "mov $0x101000, %eax\n jmp *%rax");
 TEXT_OF(text_read_null, "mov 0, %al");
@@ -162,6 +163,7 @@ static const struct row violating[] = {
     VIOLATES(jump_stack),
     VIOLATES(jump_null),
     VIOLATES(jump_beyond),
+    VIOLATES(jump_beyond_memory),
     VIOLATES(jump_stub),
     VIOLATES(read_null),
     VIOLATES(read_system),

@@ -64,6 +64,21 @@ TEST(paths_that_lead_out_or_nowhere) {
     wasi_files_done(&files);
 }
 
+/* A guest with all of the host still cannot change this process through /proc/self. */
+TEST(proc_below_a_directory_cannot_be_entered) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    const struct husk_wasi_dir root = {
+        .guest_path = "/", .host_path = "/", .kind = HUSK_WASI_DIR_HOST, .rights = HUSK_WASI_READ};
+    struct wasi_guest guest;
+    options.dirs = &root;
+    options.dirs_count = 1;
+    wasi_guest_init(&guest, &options);
+    CHECK(files_open(&guest, "etc/passwd", 0, R_READ) >= 0);
+    CHECK_EQ_I64(files_open(&guest, "proc/self/maps", 0, R_READ), -WASI_EACCES);
+    CHECK_EQ_I64(files_open(&guest, "proc", 0, R_READ), -WASI_EACCES);
+    wasi_guest_done(&guest);
+}
+
 TEST(paths_of_strange_bytes) {
     struct wasi_files files;
     struct wasi_guest *guest = &files.guest;

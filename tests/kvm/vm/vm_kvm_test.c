@@ -15,6 +15,7 @@
 #include "ports.h"
 #include "vm_kvm.h"
 #include "vm_rig.h"
+#include "syspages_layout_x86_64.h"
 #include "cpu_x86_64.h"
 
 static struct vm_rig rig;
@@ -275,11 +276,14 @@ TEST(bad_mappings_are_refused_and_change_nothing) {
     CHECK_STATUS(map_more(HUSK_MEM0_GVA + 1, 0x1000, rw), HUSK_E_INVAL);
     CHECK_STATUS(map_more(HUSK_SYS_GVA, 0x1000, rw), HUSK_E_INVAL);
     CHECK_STATUS(map_more(0, 0x400000, rw), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(HUSK_SYS_END_GVA - 0x1000, 0x1000, rw), HUSK_E_INVAL); /* nothing there */
+    CHECK_CONTAINS(rig.err.message, "would reach into the system pages");
     CHECK_STATUS(map_more(RIG_DATA_GVA, 0x1000, rw), HUSK_E_INVAL);
     CHECK_CONTAINS(rig.err.message, "mapped already");
     CHECK_STATUS(map_more(RIG_DATA_GVA - 0x1000, 0x200000, rw), HUSK_E_INVAL);
     const struct page_mapping bad[] = {
-        {HUSK_MEM0_GVA, {0xc0000000}, 0x1000, PAGE_READ},    /* would show the system pages */
+        {HUSK_MEM0_GVA, {0xc0000000}, 0x1000, PAGE_READ}, /* would show further page tables */
+        {HUSK_MEM0_GVA, {SYS_GPA_END - 0x1000}, 0x1000, PAGE_READ}, /* and these the first ones */
         {HUSK_MEM0_GVA, {0xb0100000}, 0x1000, PAGE_READ},    /* those of the trial, if it was */
         {HUSK_MEM0_GVA, {0xbffff000}, 0x2000, PAGE_READ},    /* would reach into them */
         {1ull << 47, {0}, 0x1000, PAGE_READ},                /* not canonical */
