@@ -6,9 +6,11 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "known_faults.h"
 
 /* (module (func (export "answer") (result i32) (i32.const 42))) */
 static const uint8_t probe_wasm[] = {0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x05,
@@ -91,6 +93,25 @@ static void check_kvm(struct doctor *doctor) {
     check_features(doctor, &info);
 }
 
+/* A warning: husk works, and what surrounds it is known to be bad. */
+static void check_kernel(struct doctor *doctor) {
+    struct utsname name;
+    struct version version;
+    char faults[1024], text[1280];
+    if (uname(&name) != 0)
+        return;
+    if (!kernel_version(name.release, name.version, &version)) {
+        snprintf(text, sizeof text, "%s, numbered by its distribution: see its security notices",
+                 name.release);
+        row(doctor, "kernel", ROW_OK, text);
+        return;
+    }
+    bool has_faults = kernel_faults_of(version, faults, sizeof faults) != 0;
+    snprintf(text, sizeof text, "%s, %s", name.release,
+             has_faults ? faults : "without a fault that this husk knows of");
+    row(doctor, "kernel", has_faults ? ROW_WARNING : ROW_OK, text);
+}
+
 /* Contained, and only if that fails without: then it is the containment that is missing. */
 static int compile_probe(struct doctor *doctor, struct husk_error *err) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
@@ -126,6 +147,8 @@ static void check_compiler(struct doctor *doctor) {
     snprintf(text, sizeof text, "%s for %s; a small module takes %.0f ms", info.compiler,
              info.target_cpu, ms);
     row(doctor, "compiler", ROW_OK, text);
+    if (!llvm_is_tested(info.compiler))
+        row(doctor, "llvm", ROW_WARNING, "this version of LLVM was not tested with this husk");
     husk_image_unref(image);
 }
 
@@ -212,6 +235,7 @@ static void check_all(struct doctor *doctor) {
     if (doctor->report.is_json)
         printf("{\"husk\":\"%s\",\"checks\":[", husk_version());
     check_kvm(doctor);
+    check_kernel(doctor);
     check_compiler(doctor);
     check_run(doctor);
     check_cache(doctor);

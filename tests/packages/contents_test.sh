@@ -20,6 +20,7 @@ for name in husk-serve husk-oci; do # where the tree has the program, and what i
 done
 same "lintian" "$(lintian --allow-root --fail-on none ./*.deb 2>&1 | grep -v '^N:')" ""
 
+check_bill=$HUSK_SOURCE/tests/packages/check_bill.py
 field() { # PACKAGE FIELD
     dpkg-deb -f "$1_${version}_amd64.deb" "$2"
 }
@@ -31,9 +32,19 @@ for name in "${names[@]}"; do
     check "$name: copyright" grep -q '^Files: xxhash.h' "$scratch/$name/usr/share/doc/$name/copyright"
     contains "$name: changelog" "$(zcat "$scratch/$name/usr/share/doc/$name/changelog.gz")" "## ${version%-1}"
     contains "$name: Debian's changelog" "$(zcat "$scratch/$name/usr/share/doc/$name/changelog.Debian.gz")" "husk ($version)"
+    documents=$scratch/$name/usr/share/doc/$name
+    same "$name: its bill of materials" "$(python3 "$check_bill" "$documents/$name.cdx.json" "$scratch/$name" "$documents/licenses" 2>&1)" "good"
     same "$name: owners" "$(dpkg-deb -c "${name}_${version}_amd64.deb" | awk '$2 != "root/root"')" ""
     same "$name: others' writing" "$(find "$scratch/$name" ! -type l -perm /022)" ""
 done
+bill=$scratch/libhusk0/usr/share/doc/libhusk0/libhusk0.cdx.json
+contains "a bill has what a header brought" "$(cat "$scratch/libhusk-dev/usr/share/doc/libhusk-dev/libhusk-dev.cdx.json")" '"name": "libxxhash-dev"'
+contains "the compiler's bill has LLVM" "$(cat "$scratch/husk-compiler/usr/share/doc/husk-compiler/husk-compiler.cdx.json")" '"name": "libllvm'
+cp -r "$scratch/libhusk0" "$scratch/more" # that a bill can be bad
+cp "$scratch/husk/usr/bin/husk" "$scratch/more/usr/lib/another.so.0"
+contains "a file that is not in the bill" "$(python3 "$check_bill" "$bill" "$scratch/more" "$(dirname "$bill")/licenses" 2>&1)" "not in the bill: usr/lib/another.so.0"
+rm -r "$scratch/more"
+contains "a licence that is missing" "$(python3 "$check_bill" "$bill" "$scratch/libhusk0" "$scratch" 2>&1)" "no licence libxxhash-dev.txt"
 same "no file in two packages" "$(for name in "${names[@]}"; do (cd "$scratch/$name" && find . ! -type d); done | sort | uniq -d)" ""
 same "no path of this machine" "$(cd "$scratch" && grep -rlaF -e "$HUSK_SOURCE/" -e "$packages" . 2>/dev/null)" ""
 for name in *-dbgsym_*.deb; do dpkg-deb -x "$name" "$scratch/debug"; done

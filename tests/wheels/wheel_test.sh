@@ -25,12 +25,17 @@ for wheel in "$wheels"/*.whl; do
     for file in husk/__init__.py husk/py.typed husk/libhusk.so.0 husk/libhusk_compile.so.0 husk/husk-compile-worker; do
         check "$name has $file" grep -qx "$file" <<<"$files"
     done
-    for license in LICENSE NOTICE libzstd1.txt libstdc++6.txt; do
+    for license in LICENSE NOTICE libzstd1.txt cffi.txt Apache-2.0.txt GPL-3.txt; do
         check "$name has the licence $license" grep -qF "dist-info/licenses/$license" <<<"$files"
     done
-    contains "$name has LLVM's licence" "$files" "dist-info/licenses/libllvm"
     bring_needs "3.${tag#cp3}" >"$scratch/log" 2>&1 || { fail "$name: pip download" "$(tail -n 5 "$scratch/log")"; continue; }
     "$tools/python" -m zipfile -e "$wheel" "$scratch/$tag"
+    information=$(echo "$scratch/$tag"/*.dist-info)
+    bill=$information/sboms/husk.cdx.json
+    same "$name: its bill of materials" "$(python3 "$HUSK_SOURCE/tests/packages/check_bill.py" "$bill" "$scratch/$tag" "$information/licenses" 2>&1)" "good"
+    for package in llvm-[0-9]*-dev 'libstdc++-[0-9]*-dev' libzstd1 libxxhash-dev cffi zlib1g; do
+        check "$name: $package is in the bill" grep -q "\"name\": \"$package\"" "$bill"
+    done
     same "$name: no file has this machine's folders" "$(grep -rlF -e "$HUSK_SOURCE" -e "$(realpath "$HUSK_BUILD")" "$scratch/$tag")" ""
     contains "$name: the worker does without LLVM's library" "$(ldd "$scratch/$tag/husk/husk-compile-worker")" "libc.so"
     check "$name: the worker has LLVM in it" sh -c '! ldd "$1" | grep -q LLVM' sh "$scratch/$tag/husk/husk-compile-worker"
