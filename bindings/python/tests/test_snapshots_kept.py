@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from conftest import Compile, Wat
 
 import husk
 from husk.sandbox import _digests, _maker, _snapshots, _wasi_python
+from husk.sandbox._patience import Patience
 from husk.sandbox._snapshots import Snapshots
 from husk.sandbox._wasi_python import WasiPython
 from husk.sandbox._wasi_python_package import (
@@ -277,3 +279,83 @@ def test_levels(
     assert said == []
     assert prepare(0).level == 0
     assert prepare(1).level == 1
+
+
+class Failing:
+    """A maker that cannot make the optimised snapshot."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.said, self.given = error, list[str](), list[Patience]()
+
+    def on_progress(self, what: str, _part: float) -> None:
+        self.said.append(what)
+
+    def optimised(self, patience: Patience, *, reads: bool) -> None:
+        self.given.append(patience)
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [husk.OutOfTimeError("late"), OSError(28, "full"), ImportError("no numpy")]
+)
+def test_a_better_snapshot_that_cannot_be_made_costs_no_run(
+    snapshot: husk.Image, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(_maker, "_LOOK_SECONDS", 0.0)
+    maker, patience = Failing(error), Patience(5)
+    prepared = _maker.FromMaker(snapshot, maker, seeks_newer=True)  # type: ignore[type-var]
+    for _ in range(3):
+        assert prepared.newer_image(patience) is None
+    assert maker.given == [patience]  # it is not tried again at once
+    assert len(maker.said) == 1 and str(error) in maker.said[0]
+    assert prepared.may_be_replaced
+
+
+@pytest.mark.parametrize("kind", ["folder", "text", "loop"])
+def test_a_snapshot_that_cannot_be_opened_is_none(tmp_path: Path, kind: str) -> None:
+    kept = Snapshots(tmp_path)
+    file = tmp_path / f"{kept.key('one')}.husk"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "text":
+        file.write_text("{}")
+    else:
+        (tmp_path / "other").symlink_to(file)
+        file.symlink_to(tmp_path / "other")
+    assert kept.find(kept.key("one")) is None
+
+
+def test_a_snapshot_that_may_not_be_read_is_none(
+    snapshot: husk.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object, **_options: object) -> None:
+        raise husk.SystemCallError("it cannot be opened", sys_errno=errno.EACCES)
+
+    kept = Snapshots(tmp_path)
+    kept.make(kept.key("one"), lambda: snapshot, lambda *_what: None)
+    monkeypatch.setattr(husk.Image, "open", refuse)
+    assert kept.find(kept.key("one")) is None
+
+
+def test_a_file_system_without_locks(
+    snapshot: husk.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_snapshots.fcntl, "flock", refuse)
+    kept = Snapshots(tmp_path)
+    assert kept.make(kept.key("one"), lambda: snapshot, lambda *_what: None) is snapshot
+    assert kept.find(kept.key("one")) is not None
+
+
+def test_a_note_of_a_hash_that_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    os.utime(file, (1000, 1000))
+    time.sleep(2.1)  # or it would not be noted
+    found = _digests.digest_of(file, tmp_path / "notes")
+    (note,) = (tmp_path / "notes").iterdir()
+    for damaged in (b"", b"\xff", b"[]", b"5", b"[" * 100_000):
+        note.write_bytes(damaged)
+        assert _digests.digest_of(file, tmp_path / "notes") == found

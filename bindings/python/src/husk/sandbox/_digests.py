@@ -25,7 +25,7 @@ def digest_of(file: Path, notes: Path | None) -> str:
     if notes is not None:
         name = hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]
         note = notes / f"digest-{name}.json"
-        with suppress(OSError, ValueError, LookupError, TypeError):
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
             kept = json.loads(note.read_text())
             if kept["stamp"] == stamp:
                 return str(kept["sha256"])

@@ -96,9 +96,10 @@ def _husk_shared(ask):
         if code is None:
             return 0
         if isinstance(code, int):
-            return code & 0xFF
+            return int.__and__(code, 0xFF)  # not that of a class of the code's
         try:
-            print(code, file=sys.stderr)
+            if sys.stderr is not None:  # which print() takes for standard output
+                print(code, file=sys.stderr)
         except BaseException:
             pass
         return 1

@@ -11,8 +11,10 @@ BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
 DIGITS_MAX = 400
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_LONG_NUMBER = re.compile(f"[0-9]{{{DIGITS_MAX + 1}}}", re.ASCII)
+# One that does not end takes all the rest. Else each quote in it would be tried anew, and the text
+# of a guest would take hours.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_LONG_NUMBER = re.compile(f"(?<![0-9])[0-9]{{{DIGITS_MAX + 1}}}", re.ASCII)
 
 
 class BadJson(ValueError):

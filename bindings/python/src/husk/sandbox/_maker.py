@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from husk.cache import BackgroundState, Cache
 from husk.compiler import CompileOptions
+from husk.errors import BadImageError, HuskError
 from husk.sandbox._patience import Patience
 from husk.sandbox._snapshots import Snapshots, background_is_allowed, open_shared
 
@@ -22,15 +23,26 @@ if TYPE_CHECKING:
 QUICK, OPTIMISED = 0, 2
 _LOOK_SECONDS = 2.0
 _LOOKS_BETWEEN_READS = 60
+_FAILED_SECONDS = 60.0
 
 
 def note_of(image: Image) -> dict[str, Any]:
     """What the maker of a snapshot noted in it."""
     try:
         note = json.loads(image.note or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def numbers_of(image: Image, name: str, count: int) -> tuple[int, ...]:
+    """Numbers that the maker of a snapshot noted in it. Raises BadImageError: a shared snapshot can
+    say anything."""
+    value = note_of(image).get(name)
+    found = value if isinstance(value, list) else [value]
+    if len(found) != count or not all(type(each) is int and abs(each) < 1 << 63 for each in found):
+        raise BadImageError(f"the snapshot's note says nothing that can be its {name!r}")
+    return tuple(found)
 
 
 class Maker(ABC):
@@ -190,11 +202,12 @@ class FromMaker(Generic[SomeMaker]):
         """Of optimisation."""
         return self.image.info.opt_level
 
-    def newer_image(self) -> Image | None:
+    def newer_image(self, patience: Patience | None) -> Image | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None.
 
         It looks every few seconds. The first process that asks makes it, in a few seconds, and
-        on_progress says so. Sandboxes of this one go on as they are.
+        on_progress says so. Sandboxes of this one go on as they are, also if that fails or takes
+        longer than somebody waits: then it is tried again in a minute.
         """
         now = time.monotonic()
         if not self._seeks_newer or now - self._looked < _LOOK_SECONDS:
@@ -202,7 +215,13 @@ class FromMaker(Generic[SomeMaker]):
         self._looked = now
         self._looks += 1
         reads = self._looks % _LOOKS_BETWEEN_READS == 0
-        newer = self._maker.optimised(Patience(), reads=reads)
+        try:
+            newer = self._maker.optimised(patience or Patience(), reads=reads)
+        except (HuskError, OSError, ImportError) as error:
+            self._looked = time.monotonic() + _FAILED_SECONDS
+            why = f"the snapshot of the optimised image is not made: {error}"
+            self._maker.on_progress(why, 0.0)
+            return None
         if newer is not None:
             self._seeks_newer = False
         return newer

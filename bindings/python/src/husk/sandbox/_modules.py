@@ -80,7 +80,8 @@ def prepared(
     try:
         found = _kept.get(key)
         if found is not None:
-            found = found.newer() or found
+            ours: Any = found
+            found = (ours.newer(patience) if is_ours else found.newer()) or found
         else:
             found = interpreter.prepare(
                 imports,

@@ -98,11 +98,13 @@ _PLAIN: dict[Any, Check] = {
 
 def check_of(annotation: Any, what: str) -> Check:
     """The check that an annotation means. Raises TypeError: no value of JSON is like that."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:  # first: what it says besides may have no hash
+        return check_of(args[0], what)
+    if origin in (list, dict) and not args:  # typing.List, typing.Dict
+        annotation = origin
     if isinstance(annotation, typing.Hashable) and annotation in _PLAIN:
         return _PLAIN[annotation]
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return check_of(args[0], what)
     if origin in (typing.Union, types.UnionType):
         return _one_of([check_of(each, what) for each in args])
     if origin is typing.Literal:
@@ -141,8 +143,8 @@ class Signature:
             hints = typing.get_type_hints(function, include_extras=True)
         except TypeError:
             hints = {}  # no function, but an object that can be called
-        except NameError as error:
-            raise TypeError(f"the tool {name!r}: {error}") from None
+        except Exception as error:  # annotations that are texts can fail in any way
+            raise TypeError(f"the tool {name!r}: {type(error).__name__}: {error}") from None
         for param in params:
             if param.kind is param.VAR_KEYWORD:
                 self._takes_any = True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from husk._native import ffi, lib
 from husk.engine import default_engine
-from husk.errors import BadImageError, CpuError, ImageVersionError
+from husk.errors import BadImageError, CpuError, ImageVersionError, NotFoundError
 from husk.image import Image
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Snapshots:
             return None
         try:
             image = Image.open(file, engine=self.engine)
-        except (BadImageError, ImageVersionError, CpuError, FileNotFoundError):
-            return None
+        except (BadImageError, ImageVersionError, CpuError, NotFoundError, OSError):
+            return None  # also one that may not be read: it is made anew
         with suppress(OSError):
             os.utime(file)
         return image
@@ -121,6 +121,8 @@ class Snapshots:
                     if patience is not None:
                         patience.check("wait for another process, which makes the same")
                     time.sleep(_LOOK_SECONDS)
+                except OSError:  # a file system without locks: each makes its own
+                    break
             yield
         finally:
             os.close(descriptor)

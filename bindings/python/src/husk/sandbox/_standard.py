@@ -20,7 +20,7 @@ from husk.instance import Sandbox
 from husk.limits import Limits
 from husk.sandbox._channel import channel_of
 from husk.sandbox._digests import digest_of
-from husk.sandbox._maker import FromMaker, Maker, note_of
+from husk.sandbox._maker import FromMaker, Maker, numbers_of
 from husk.sandbox._patience import Patience
 from husk.sandbox._standard_wire import Channel, imports_with
 
@@ -160,11 +160,11 @@ class StandardPrepared(FromMaker[_Maker]):
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
         # The address of the guest's first box, which an image from a file does not know otherwise.
-        self._first = tuple(note_of(image).get("args", ()))
+        self._first = numbers_of(image, "args", 4)
 
-    def newer(self) -> StandardPrepared | None:
+    def newer(self, patience: Patience | None = None) -> StandardPrepared | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None."""
-        image = self.newer_image()
+        image = self.newer_image(patience)
         return None if image is None else StandardPrepared(image, self._maker, seeks_newer=False)
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:

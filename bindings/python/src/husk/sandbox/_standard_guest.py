@@ -110,7 +110,8 @@ def main():
         sys.stdin = io.StringIO()
 
     def flush():
-        for stream in (sys.stdout, sys.stderr, *own_streams):
+        used = (getattr(sys, name, None) for name in ("stdout", "stderr"))  # code may delete them
+        for stream in (*used, *own_streams):
             try:
                 stream.flush()
             except BaseException:

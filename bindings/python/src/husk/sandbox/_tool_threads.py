@@ -24,7 +24,7 @@ _IDLE_SECONDS = 5.0
 
 
 class TooManyThreads(RuntimeError):
-    """So many tools have not returned that no more are called."""
+    """So many tools have not returned that no more are called, or the system has no more."""
 
 
 class ToolCall:
@@ -97,7 +97,7 @@ class _Thread(threading.Thread):
     def __init__(self, free: deque[_Thread], all_of_them: set[_Thread]) -> None:
         super().__init__(name="husk-tool", daemon=True)
         self._free, self._all = free, all_of_them
-        self.calls: SimpleQueue[ToolCall] = SimpleQueue()
+        self.calls: SimpleQueue[ToolCall | None] = SimpleQueue()
 
     def run(self) -> None:
         """Make calls until nobody wants any."""
@@ -110,6 +110,8 @@ class _Thread(threading.Thread):
                 except ValueError:  # somebody has just taken it
                     continue
                 self._all.discard(self)
+                return
+            if call is None:
                 return
             call.go()
             self._free.append(self)  # before somebody hears of it, and wants the next one
@@ -139,8 +141,19 @@ class ToolThreads:
                 raise TooManyThreads(
                     f"{THREADS_MAX} tools that earlier requests called have not returned yet"
                 ) from None
-            thread = _Thread(self._free, self._all)
-            self._all.add(thread)
-            thread.start()
+            thread = self._begin()
         thread.calls.put(call)
         return call
+
+    def _begin(self) -> _Thread:
+        thread = _Thread(self._free, self._all)
+        self._all.add(thread)
+        try:
+            thread.start()
+        except BaseException as error:  # also of a signal's handler: it may have started
+            self._all.discard(thread)
+            thread.calls.put(None)
+            if isinstance(error, RuntimeError):
+                raise TooManyThreads(f"no thread for it: {error}") from error
+            raise
+        return thread

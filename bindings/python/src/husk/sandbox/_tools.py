@@ -111,7 +111,7 @@ class RequestTools:
             return _answer(name, call.result)
         if not isinstance(call.error, Exception):
             raise call.error
-        return _failed(name, f"{type(call.error).__name__}: {call.error}")
+        return _failed(name, _text_of(call.error))
 
     async def call_async(self, name: str, arguments: bytes) -> bytes:
         """Call a tool from the request's loop. One that is no coroutine gets a thread."""
@@ -127,7 +127,7 @@ class RequestTools:
             if inspect.iscoroutine(result):
                 result = await result
         except Exception as error:
-            return _failed(name, f"{type(error).__name__}: {error}")
+            return _failed(name, _text_of(error))
         return _answer(name, result)
 
     async def _on_thread(self, function: Callable[[], Any]) -> Any:
@@ -186,11 +186,20 @@ def _failed(name: str, why: str) -> bytes:
     return json.dumps({"error": text}).encode()
 
 
+def _text_of(error: Exception) -> str:
+    """An exception of a tool. Its text is code of the tool's, which may fail, too."""
+    try:
+        text = str(error)
+    except Exception as second:
+        text = f"its text is lost: {type(second).__name__}"
+    return f"{type(error).__name__}: {text}"
+
+
 def _answer(name: str, result: Any) -> bytes:
     try:
         answer = json.dumps({"result": result}, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        return _failed(name, f"its result is nothing that JSON has: {error}")
+    except Exception as error:  # also of the tool's own classes, and of what changes meanwhile
+        return _failed(name, f"its result is nothing that JSON has: {_text_of(error)}")
     if len(answer) > ANSWER_MAX:
         return _failed(name, f"its result has {len(answer)} bytes; {ANSWER_MAX} are the most")
     return answer

