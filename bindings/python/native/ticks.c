@@ -43,8 +43,18 @@ static void begin_in_child(void) {
     ticks.is_started = false;
 }
 
-static void watch_forks(void) {
+/* The thread ended, and Python did not: nobody called Py_FinalizeEx(). */
+static void end_with_thread(void *unused) {
+    (void)unused;
+    ticks_end();
+}
+
+static pthread_key_t thread_key; /* without one, calls are as without ticks */
+static bool has_key;
+
+static void prepare(void) {
     pthread_atfork(NULL, NULL, begin_in_child);
+    has_key = pthread_key_create(&thread_key, end_with_thread) == 0;
 }
 
 static void pause_for_a_period(void) {
@@ -131,9 +141,11 @@ static bool start_thread(void) {
 
 bool ticks_start(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, prepare);
     if (ticks.is_started)
         return ticks.call == &ticks_call;
+    if (!has_key || pthread_setspecific(thread_key, &ticks) != 0)
+        return false;
     ticks.process = getpid();
     ticks.thread = (pid_t)syscall(SYS_gettid);
     ticks.call = &ticks_call;

@@ -20,12 +20,14 @@ MODULE = """(module
 PROGRAM = r"""
 #include <Python.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static void *run(void *program) {
     Py_InitializeEx(0);
     const int failed = PyRun_SimpleString(program);
-    return Py_FinalizeEx() != 0 || failed != 0 ? program : NULL;
+    const int left = getenv("LEAVES") != NULL ? 0 : Py_FinalizeEx();
+    return left != 0 || failed != 0 ? program : NULL;
 }
 
 int main(int count, char **args) {
@@ -77,15 +79,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("leaves", [{}, {"LEAVES": "1"}], ids=["finalized", "left"])
 @pytest.mark.parametrize("idle", [0, 1.5])
 def test_the_thread_of_python_ends(
-    program: Path, image_of: Compile, tmp_path: Path, idle: float
+    program: Path, image_of: Compile, tmp_path: Path, idle: float, leaves: dict[str, str]
 ) -> None:
     image = str(tmp_path / "module.husk")
     image_of(MODULE).save(image)
     done = subprocess.run(
         [str(program), SCRIPT.format(path=image, idle=idle)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=os.environ
+        | leaves
+        | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
         timeout=60,

