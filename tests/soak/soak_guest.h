@@ -1,8 +1,7 @@
 /*
- * tests/soak/soak_guest.h: the guest, two linked instances: "lib" has what calls WASI, with a file
- * in a private directory that is open all the time; "main" has everything else. All that they do has
- * plain model in soak_state.c. No address of a cell, of "words" below or of a block of malloc()
- * overlaps another.
+ * tests/soak/soak_guest.h: the guest, two linked instances. "lib" has what calls WASI, with a file
+ * in a private directory that is open all the time. "main" has everything else. Its model is
+ * in soak_box.c. Cells (see $at), the words at 2048 and 2056, and malloc()'s block do not overlap.
  */
 #ifndef TESTS_SOAK_GUEST_H
 #define TESTS_SOAK_GUEST_H

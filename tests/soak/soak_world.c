@@ -1,5 +1,6 @@
 /* tests/soak/soak_world.c: what all actors share: see soak.h. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "soak.h"
+#include "files_in.h"
 #include "ready_image.h"
 #include "soak_guest.h"
 
@@ -220,10 +222,12 @@ static husk_image *image_of_family(unsigned family) {
     return lab.image;
 }
 
-/* A file system of 256 KiB, where this process may make one. */
+/* A file system of 256 KiB, where this process may make one. No other process sees it, and it ends
+ * with this one. */
 static void open_full(void) {
     snprintf(world.full, sizeof world.full, "%s/full", world.folder);
-    if (mkdir(world.full, 0700) == 0 &&
+    if (mkdir(world.full, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
         mount("husk-soak", world.full, "tmpfs", 0, "size=256k") == 0)
         return;
     rmdir(world.full);
@@ -268,6 +272,7 @@ void world_close(void) {
     husk_engine_unref(world.engine);
     free(world.wasm);
     if (world.full[0] != '\0') {
+        CHECK_MSG(files_in(world.full) == 0, "a save left a file on the full file system");
         umount(world.full);
         rmdir(world.full);
     }
