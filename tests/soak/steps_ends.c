@@ -84,10 +84,12 @@ void step_ask_ends(struct actor *actor) {
 static void need_cut(struct actor *actor, struct box *box, enum husk_outcome_kind kind) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_backtrace trace = HUSK_BACKTRACE_INIT;
+    struct husk_value sum;
     NEED(actor, actor->outcome.kind == kind);
     if (actor->outcome.is_poisoned) {
-        NEED(actor, husk_call(box->sandbox, CALL(.name = "spin"), &outcome, &actor->err) ==
-                        HUSK_E_POISONED);
+        NEED(actor,
+             husk_call(box->sandbox, CALL(.name = "sum", .results = &sum, .results_count = 1),
+                       &outcome, &actor->err) == HUSK_E_POISONED);
         NEED(actor, husk_sandbox_backtrace(box->sandbox, &trace, &actor->err) == 0);
     }
     box_heal(actor, box);
