@@ -193,11 +193,11 @@ void box_called(struct box *box);
 
 struct usage {
     long descriptors, mappings, threads, children;
-    long rss_kib, slab_kib; /* slab: of the control group, else -1 */
+    long rss_kib, kernel_kib; /* the kernel's memory of the control group, or -1 */
 };
 struct usage usage_now(void);
-/* Prints what grew, and returns how many things did. */
-unsigned usage_compare(const struct usage *before, const struct usage *after);
+/* Prints what grew in a run of so many seconds, and returns how many things did. */
+unsigned usage_compare(const struct usage *before, const struct usage *after, uint64_t seconds);
 
 #define STEP(name, weight, is_alone) void step_##name(struct actor *actor);
 #include "soak_steps.def"

@@ -234,6 +234,20 @@ static void open_full(void) {
     world.full[0] = '\0';
 }
 
+/* Those for spare VMs and for limits begin now, not in the middle of the run, and stay. */
+static void begin_library_threads(void) {
+    struct husk_limits limits = HUSK_LIMITS_INIT;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_error err;
+    husk_sandbox *sandbox = NULL;
+    limits.wall_ns = 1000000;
+    CHECK_OK(husk_sandbox_prepare(world.bases[0], world.imports, NULL, 1, &err), err);
+    CHECK_OK(husk_sandbox_new(world.bases[0], world.imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = "spin", .limits = &limits), &outcome, &err), err);
+    CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
+    husk_sandbox_free(sandbox);
+}
+
 void world_open(void) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     struct husk_error err;
@@ -255,8 +269,7 @@ void world_open(void) {
     pthread_rwlock_init(&world.turn, &attributes);
     for (unsigned i = 0; i < HELPERS; i++)
         CHECK(pthread_create(&helpers.threads[i], NULL, help, NULL) == 0);
-    /* the library's thread for spare VMs begins now, and stays */
-    CHECK_OK(husk_sandbox_prepare(world.bases[0], world.imports, NULL, 1, &err), err);
+    begin_library_threads();
 }
 
 void world_close(void) {
