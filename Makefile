@@ -7,7 +7,7 @@ LANES ?= unit fake kvm hostile fuzz cli serve spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-python test-oci test-asan test-tsan bench bench-peers bench-serve bench-python bench-agents demo fuzz format lint install uninstall packages test-packages wheel test-wheel clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-python test-oci test-asan test-tsan bench bench-peers bench-serve bench-python bench-agents demo fuzz soak format lint install uninstall packages test-packages wheel test-wheel clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -108,6 +108,11 @@ fuzz: ## libFuzzer on all that reads what others made, and on the API; FUZZ_SECO
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-fuzz CMAKE_FLAGS="-DHUSK_FUZZERS=ON -DHUSK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=$$(tools/find-llvm-tool clang)"
 	@tools/run-fuzzers $(BUILD)-fuzz $${FUZZ_SECONDS:-60}
+
+soak: ## everything at once on many threads, each answer checked, for SOAK_SECONDS (600); SOAK_SEED repeats a run's choices
+	@tools/install-deps build test serve
+	@$(MAKE) --no-print-directory all
+	@tests/soak/run $(BUILD)
 
 format: ## rewrite the sources as .clang-format says
 	@tools/install-deps ci

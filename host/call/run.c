@@ -96,8 +96,9 @@ RARE static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outco
 RARE static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
                                    enum hostcall_next next, struct husk_outcome *outcome) {
     const struct husk_image_module *module = &sandbox->image->code->module;
+    /* A wait may have seen the flag before the kick came. The guest must not see how it ended. */
     if (!frame->was_nested && next == HOSTCALL_RETURNS)
-        return true;
+        return !cut_off(sandbox, true, outcome);
     if (sandbox->is_poisoned) {
         outcome_cut_inside(sandbox, outcome);
         return false;

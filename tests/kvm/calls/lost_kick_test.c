@@ -12,6 +12,7 @@
 #include "guest_lab.h"
 #include "harness.h"
 #include "literals.h"
+#include "sandbox_internal.h"
 
 #define MS 1000000ull
 #define ALARM_SECONDS 60
@@ -126,6 +127,28 @@ TEST(a_deadline_whose_signal_was_lost_is_kept) {
         CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
         lab_close(&lab);
     }
+}
+
+/* ---- Late ---- */
+
+/* As a thread that is about to kick leaves it: the flag is set, and the kick is still to come. A
+ * wait of the guest's may see the flag, and end for it. */
+static int host_sees_flag(husk_caller *caller, void *user, const struct husk_value *args,
+                          struct husk_value *results) {
+    (void)user;
+    atomic_store(&husk_caller_sandbox(caller)->calls.is_interrupted, true);
+    results[0] = args[0];
+    return 0;
+}
+
+TEST(a_call_does_not_go_on_after_a_host_function_before_its_kick) {
+    SKIP_WITHOUT_KVM();
+    struct guest_lab lab;
+    lab_open(&lab, host_sees_flag, NULL);
+    guest_call(lab.sandbox, "host", 1, &lab.outcome);
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
+    CHECK(lab.outcome.is_poisoned);
+    lab_close(&lab);
 }
 
 /* ---- Not too often ---- */
