@@ -39,7 +39,7 @@ def numbers_of(image: Image, name: str, count: int) -> tuple[int, ...]:
     """Numbers that the maker of a snapshot noted in it. Raises BadImageError: a shared snapshot can
     say anything."""
     value = note_of(image).get(name)
-    found = value if isinstance(value, list) else [value]
+    found: list[Any] = value if isinstance(value, list) else [value]
     if len(found) != count or not all(type(each) is int and abs(each) < 1 << 63 for each in found):
         raise BadImageError(f"the snapshot's note says nothing that can be its {name!r}")
     return tuple(found)
