@@ -35,6 +35,8 @@ durations() {
     # What guests export, what is not of the interface, and an example of a name.
     printf '%s\n' husk_restored husk_handle husk_init husk_image_header husk_bench husk_peers husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"
+# claims.md quotes lines of our own sources.
+documents=${documents/docs\/claims.md/}
 # shellcheck disable=SC2086
 for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]\(' $documents $manuals | tr -d '(' | sort -u); do
     [ "$name" = husk_restored ] || check "there is a function $name" grep -qx "$name" "$scratch/functions"
