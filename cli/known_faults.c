@@ -5,7 +5,10 @@
  * in a row is not judged: it may have the fault, or may never have had it. A fault that Husk works
  * around is no warning, and stands in SECURITY.md.
  */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "known_faults.h"
@@ -33,10 +36,23 @@ static const struct kernel_fault {
      {{7, 1, 6}}},
 };
 
+/* A number of the text, after which it goes on. False: there is none. */
+static bool read_number(const char **text, unsigned *ret_number) {
+    char *end = NULL;
+    errno = 0;
+    const unsigned long number = strtoul(*text, &end, 10);
+    if (**text < '0' || **text > '9' || errno != 0 || number > UINT_MAX)
+        return false;
+    *text = end;
+    *ret_number = (unsigned)number;
+    return true;
+}
+
 /* "6.12.47-…": all three numbers must be there. */
 static bool read_version(const char *text, struct version *ret_version) {
     struct version read;
-    if (sscanf(text, "%u.%u.%u", &read.major, &read.minor, &read.patch) != 3)
+    if (!read_number(&text, &read.major) || *text++ != '.' || !read_number(&text, &read.minor) ||
+        *text++ != '.' || !read_number(&text, &read.patch))
         return false;
     *ret_version = read;
     return true;
@@ -85,8 +101,11 @@ unsigned kernel_faults_of(struct version kernel, char *text, size_t text_bytes) 
 }
 
 bool llvm_is_tested(const char *compiler) {
+    static const char name[] = "LLVM ";
     unsigned major;
-    const char *llvm = strstr(compiler, "LLVM ");
-    return llvm != NULL && sscanf(llvm, "LLVM %u", &major) == 1 && major >= LLVM_TESTED_MIN &&
-           major <= LLVM_TESTED_MAX;
+    const char *llvm = strstr(compiler, name);
+    if (llvm == NULL)
+        return false;
+    llvm += sizeof name - 1;
+    return read_number(&llvm, &major) && major >= LLVM_TESTED_MIN && major <= LLVM_TESTED_MAX;
 }
