@@ -19,6 +19,7 @@
 #include "ports.h"
 #include "syspages_layout_x86_64.h"
 #include "vm_fake.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -60,16 +61,6 @@ static struct {
         int64_t words[WORDS];
     } shared[SHARED];
 } world;
-
-#define REQUIRE(is_true)                                                                           \
-    do {                                                                                           \
-        if (!(is_true)) {                                                                          \
-            fprintf(stderr, "%s:%d: %s; %s\n", __FILE__, __LINE__, #is_true, err.message);         \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static struct husk_error err; /* of the last call that failed */
 
 /* ---- The guest ---- */
 

@@ -14,19 +14,11 @@
 
 #include "guest_image.h"
 #include "oci.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char home[64], root[80], image_path[96];
-static struct husk_error err;
-
-#define REQUIRE(is_true)                                                                           \
-    do {                                                                                           \
-        if (!(is_true)) {                                                                          \
-            fprintf(stderr, "%s:%d: %s; %s\n", __FILE__, __LINE__, #is_true, err.message);         \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* ---- The bundle ---- */
 

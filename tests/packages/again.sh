@@ -7,6 +7,11 @@ copy_tree() {
     find "$1" -type f -exec touch -d 2001-01-01 {} +
 }
 
+# build_in TREE OUTPUT: by the tree's tools/$builder
+build_in() {
+    "$1/tools/$builder" "$2" >"$scratch/log" 2>&1 || { fail "$builder" "$(tail -n 30 "$scratch/log")"; finish; }
+}
+
 open_archive() { # FILE FOLDER
     case $1 in
     *.deb) dpkg-deb -R "$1" "$2" ;;

@@ -5,9 +5,7 @@
 command -v dh >/dev/null || { skip all "no dh (tools/install-deps build packages)"; finish; }
 unset MAKEFLAGS MAKELEVEL DESTDIR
 export SOURCE_DATE_EPOCH=1700000000
-build_in() { # TREE OUTPUT
-    "$1/tools/build-packages" "$2" >"$scratch/log" 2>&1 || { fail "build-packages" "$(tail -n 30 "$scratch/log")"; finish; }
-}
+builder=build-packages
 build_in "$HUSK_SOURCE" "$scratch/here"
 copy="$scratch/another place/with a longer name"
 copy_tree "$copy"

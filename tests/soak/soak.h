@@ -168,6 +168,12 @@ struct box *some_box(struct actor *actor);
 struct box *free_box(struct actor *actor);
 /* One of the actor's images, or a base with its state; the image is borrowed. */
 struct saved some_image(struct actor *actor);
+/* What an image's file would have in it; `at` is to be freed. */
+struct bytes {
+    uint8_t *at;
+    size_t count;
+};
+struct bytes image_bytes(struct actor *actor, const husk_image *image);
 void keep_image(struct actor *actor, husk_image *image, const struct state *state);
 void actor_empty(struct actor *actor);
 

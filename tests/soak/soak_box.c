@@ -51,6 +51,23 @@ struct saved some_image(struct actor *actor) {
     return base_of(soak_below(actor, FAMILIES));
 }
 
+static int append(void *user, const void *bytes, size_t count) {
+    struct bytes *all = user;
+    uint8_t *grown = realloc(all->at, all->count + count);
+    if (grown == NULL)
+        return -1;
+    memcpy(grown + all->count, bytes, count);
+    all->at = grown;
+    all->count += count;
+    return 0;
+}
+
+struct bytes image_bytes(struct actor *actor, const husk_image *image) {
+    struct bytes bytes = {0};
+    NEED(actor, husk_image_save_to(image, append, &bytes, &actor->err) == 0);
+    return bytes;
+}
+
 void keep_image(struct actor *actor, husk_image *image, const struct state *state) {
     struct saved *slot = &actor->images[soak_below(actor, IMAGES)];
     husk_image_unref(slot->image);

@@ -46,27 +46,10 @@ void step_save_fd(struct actor *actor) {
     keep_opened(actor, image, &saved);
 }
 
-struct bytes {
-    uint8_t *at;
-    size_t count;
-};
-
-static int append(void *user, const void *bytes, size_t count) {
-    struct bytes *all = user;
-    uint8_t *grown = realloc(all->at, all->count + count);
-    if (grown == NULL)
-        return -1;
-    memcpy(grown + all->count, bytes, count);
-    all->at = grown;
-    all->count += count;
-    return 0;
-}
-
 void step_save_buffer(struct actor *actor) {
     const struct saved saved = some_image(actor);
     husk_image *image = NULL;
-    struct bytes bytes = {0};
-    NEED(actor, husk_image_save_to(saved.image, append, &bytes, &actor->err) == 0);
+    const struct bytes bytes = image_bytes(actor, saved.image);
     NEED(actor, husk_image_open_buffer(world.engine, (struct husk_buffer){bytes.at, bytes.count},
                                        NULL, &image, &actor->err) == 0);
     free(bytes.at);

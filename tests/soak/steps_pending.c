@@ -47,14 +47,17 @@ static void need_answered(struct actor *actor, struct box *box, int64_t result) 
 }
 
 /* Answered at once, also inside a pending call. */
-void step_ask(struct actor *actor) {
-    struct box *box = some_box(actor);
+static void ask_at_once(struct actor *actor, struct box *box, enum ask_mode mode, int32_t number) {
     struct husk_value result;
-    const int32_t number = some_number(actor);
     const struct state inner = standing_of(box, number);
-    ask(actor, box, ASK_ANSWERS, number, &result);
+    ask(actor, box, mode, number, &result);
     NEED(actor, actor->outcome.kind == HUSK_RETURNED);
     NEED(actor, result.of.i64 == state_asked(&inner));
+}
+
+void step_ask(struct actor *actor) {
+    struct box *box = some_box(actor);
+    ask_at_once(actor, box, ASK_ANSWERS, some_number(actor));
     box_check(actor, box);
 }
 
@@ -189,12 +192,8 @@ void step_resume_ends(struct actor *actor) {
 /* Taken by the host function, in the middle of the call. */
 void step_snapshot_inside(struct actor *actor) {
     struct box *box = some_box(actor);
-    struct husk_value result;
     const int32_t number = some_number(actor);
-    const struct state inner = standing_of(box, number);
-    ask(actor, box, ASK_SNAPSHOTS, number, &result);
-    NEED(actor, actor->outcome.kind == HUSK_RETURNED);
-    NEED(actor, result.of.i64 == state_asked(&inner));
+    ask_at_once(actor, box, ASK_SNAPSHOTS, number);
     if (box->state.is_pending)
         NEED(actor, box->taken_status == HUSK_E_STATE);
     else

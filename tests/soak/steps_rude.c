@@ -10,27 +10,10 @@
 
 /* ---- damaged images ---- */
 
-struct bytes {
-    uint8_t *at;
-    size_t count;
-};
-
-static int append(void *user, const void *bytes, size_t count) {
-    struct bytes *all = user;
-    uint8_t *grown = realloc(all->at, all->count + count);
-    if (grown == NULL)
-        return -1;
-    memcpy(grown + all->count, bytes, count);
-    all->at = grown;
-    all->count += count;
-    return 0;
-}
-
 static husk_image *damaged(struct actor *actor) {
     const struct saved saved = some_image(actor);
-    struct bytes bytes = {0};
+    const struct bytes bytes = image_bytes(actor, saved.image);
     husk_image *image = NULL;
-    NEED(actor, husk_image_save_to(saved.image, append, &bytes, &actor->err) == 0);
     const unsigned changes = 1 + soak_below(actor, 40);
     for (unsigned i = 0; i < changes; i++)
         bytes.at[soak_random(actor) % bytes.count] = (uint8_t)soak_random(actor);

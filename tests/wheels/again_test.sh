@@ -8,9 +8,7 @@ HUSK_BUILD=$(cd "$HUSK_BUILD" && pwd)
 # One Python is enough: the libraries and the compiler are the same in all wheels.
 export HUSK_BUILD SOURCE_DATE_EPOCH=1700000000 WHEEL_PYTHONS="${WHEEL_PYTHONS:-$HUSK_BUILD/python/venv/bin/python}"
 WHEEL_PYTHONS=${WHEEL_PYTHONS%% *}
-build_in() { # TREE OUTPUT
-    "$1/tools/build-wheels" "$2" >"$scratch/log" 2>&1 || { fail "build-wheels" "$(tail -n 30 "$scratch/log")"; finish; }
-}
+builder=build-wheels
 build_in "$HUSK_SOURCE" "$scratch/here"
 copy="$scratch/another place/with a longer name"
 copy_tree "$copy"

